@@ -1,0 +1,159 @@
+#include "shared/json_reader.hpp"
+
+#include <Poco/JSON/Object.h>
+#include <Poco/JSON/Parser.h>
+#include <Poco/JSON/Stringifier.h>
+
+#include <limits>
+#include <sstream>
+
+namespace gamepicker {
+namespace {
+
+using Poco::Dynamic::Var;
+
+constexpr int kMaxDepth = 64;
+
+[[noreturn]] void fail(const std::string& name, const std::string& what) { throw FieldError(name + " " + what); }
+
+bool is_strict_integer(const Var& value) { return value.isInteger() && !value.isBoolean(); }
+
+std::string checked_text(const std::string& name, const Var& value, std::size_t max_characters) {
+  if (!value.isString()) fail(name, "must be a string");
+  const auto& text = value.extract<std::string>();
+  if (utf8_length(text) > max_characters) fail(name, "must be at most " + std::to_string(max_characters) + " characters");
+  if (text.find('\0') != std::string::npos) fail(name, "must not contain U+0000");
+  return text;
+}
+
+}  // namespace
+
+struct JsonObject::Tree {
+  Poco::JSON::Object::Ptr object;
+
+  /// The field, or an empty Var when absent or null.
+  Var get(const std::string& name) const {
+    const Var value = object->get(name);
+    return value;
+  }
+};
+
+JsonObject JsonObject::parse(std::string_view text) {
+  Var parsed;
+  if (!is_valid_utf8(text)) throw JsonError("Invalid JSON");
+  try {
+    Poco::JSON::Parser parser;
+    parser.setDepth(kMaxDepth);
+    parsed = parser.parse(std::string(text));
+  } catch (const Poco::Exception&) {
+    throw JsonError("Invalid JSON");
+  }
+  if (parsed.type() != typeid(Poco::JSON::Object::Ptr)) throw JsonError("Request body must be a JSON object");
+  return JsonObject(std::make_shared<const Tree>(Tree{parsed.extract<Poco::JSON::Object::Ptr>()}));
+}
+
+bool JsonObject::has(const std::string& name) const { return tree_->object->has(name); }
+
+bool JsonObject::is_null(const std::string& name) const { return has(name) && tree_->get(name).isEmpty(); }
+
+std::optional<std::int64_t> JsonObject::integer(const std::string& name, std::int64_t min, std::int64_t max) const {
+  const Var value = tree_->get(name);
+  if (value.isEmpty()) return std::nullopt;
+  if (!is_strict_integer(value)) fail(name, "must be an integer");
+  std::int64_t number = std::numeric_limits<std::int64_t>::max();  // what a larger UInt64 is clamped to
+  if (value.isSigned() || value.convert<std::uint64_t>() <= static_cast<std::uint64_t>(number)) {
+    number = value.convert<std::int64_t>();
+  }
+  if (number < min) fail(name, "must be at least " + std::to_string(min));
+  if (number > max) fail(name, "must be at most " + std::to_string(max));
+  return number;
+}
+
+std::optional<bool> JsonObject::boolean(const std::string& name) const {
+  const Var value = tree_->get(name);
+  if (value.isEmpty()) return std::nullopt;
+  if (value.isBoolean()) return value.extract<bool>();
+  if (is_strict_integer(value)) {
+    if (value == 0) return false;
+    if (value == 1) return true;
+  }
+  fail(name, "must be true or false");
+}
+
+std::optional<std::string> JsonObject::text(const std::string& name, std::size_t max_characters) const {
+  const Var value = tree_->get(name);
+  if (value.isEmpty()) return std::nullopt;
+  return checked_text(name, value, max_characters);
+}
+
+std::optional<JsonObject> JsonObject::object(const std::string& name) const {
+  const Var value = tree_->get(name);
+  if (value.isEmpty()) return std::nullopt;
+  if (value.type() != typeid(Poco::JSON::Object::Ptr)) fail(name, "must be an object");
+  return JsonObject(std::make_shared<const Tree>(Tree{value.extract<Poco::JSON::Object::Ptr>()}));
+}
+
+bool JsonObject::is_array(const std::string& name) const {
+  return tree_->get(name).type() == typeid(Poco::JSON::Array::Ptr);
+}
+
+std::optional<std::vector<std::string>> JsonObject::text_list(const std::string& name,
+                                                              std::size_t max_characters) const {
+  const Var value = tree_->get(name);
+  if (value.isEmpty()) return std::nullopt;
+  if (!is_array(name)) fail(name, "must be an array");
+  std::vector<std::string> texts;
+  for (const Var& element : *value.extract<Poco::JSON::Array::Ptr>()) {
+    texts.push_back(checked_text(name + "[" + std::to_string(texts.size()) + "]", element, max_characters));
+  }
+  return texts;
+}
+
+std::optional<std::string> JsonObject::json(const std::string& name) const {
+  if (!has(name)) return std::nullopt;
+  std::ostringstream out;
+  Poco::JSON::Stringifier::stringify(tree_->get(name), out);
+  return out.str();
+}
+
+std::size_t utf8_length(std::string_view text) {
+  std::size_t count = 0;
+  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  return count;
+}
+
+bool is_valid_utf8(std::string_view text) {
+  const auto* p = reinterpret_cast<const unsigned char*>(text.data());
+  const auto* end = p + text.size();
+  while (p < end) {
+    if (*p < 0x80) {
+      ++p;
+      continue;
+    }
+    // RFC 3629, section 4: the second byte of some leads has a narrower range.
+    int more = 0;
+    unsigned char low = 0x80;
+    unsigned char high = 0xBF;
+    if (*p >= 0xC2 && *p <= 0xDF) {
+      more = 1;
+    } else if (*p >= 0xE0 && *p <= 0xEF) {
+      more = 2;
+      if (*p == 0xE0) low = 0xA0;
+      if (*p == 0xED) high = 0x9F;
+    } else if (*p >= 0xF0 && *p <= 0xF4) {
+      more = 3;
+      if (*p == 0xF0) low = 0x90;
+      if (*p == 0xF4) high = 0x8F;
+    } else {
+      return false;
+    }
+    if (end - p <= more || p[1] < low || p[1] > high) return false;
+    for (int i = 2; i <= more; ++i) {
+      if (p[i] < 0x80 || p[i] > 0xBF) return false;
+    }
+    p += more + 1;
+  }
+  return true;
+}
+
+}  // namespace gamepicker
