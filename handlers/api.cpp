@@ -1,0 +1,87 @@
+#include "handlers/api.hpp"
+
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+#include <Poco/Exception.h>
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Object.h>
+#include <Poco/JSON/Parser.h>
+
+namespace gamepicker {
+namespace {
+
+/// {"admins":[{"name":"alice","key":"..."}]}
+std::map<std::string, std::string> read_admins(const std::string& file) {
+  std::ifstream in(file);
+  if (!in) throw ConfigError("ADMIN_CONFIG: cannot read " + file);
+  std::map<std::string, std::string> admins;
+  try {
+    Poco::JSON::Parser parser;
+    const auto root = parser.parse(in).extract<Poco::JSON::Object::Ptr>();
+    const auto list = root->getArray("admins");
+    if (list.isNull() || list->size() == 0) throw ConfigError("ADMIN_CONFIG: \"admins\" must be a list of admins");
+    for (unsigned i = 0; i < list->size(); ++i) {
+      const auto admin = list->getObject(i);
+      const std::string where = "ADMIN_CONFIG: admins[" + std::to_string(i) + "]";
+      if (admin.isNull()) throw ConfigError(where + " must be an object");
+      const auto name = admin->optValue<std::string>("name", "");
+      const auto key = admin->optValue<std::string>("key", "");
+      if (name.empty() || key.size() < 12) throw ConfigError(where + " needs a name and a key of 12 characters or more");
+      if (!admins.emplace(name, key).second) throw ConfigError(where + " repeats the name " + name);
+    }
+  } catch (const Poco::Exception&) {
+    throw ConfigError("ADMIN_CONFIG: " + file + " is not valid JSON of the documented form");
+  }
+  return admins;
+}
+
+std::map<std::string, std::string> admins_of(const Config& config) {
+  config.require_secrets();
+  std::map<std::string, std::string> admins;
+  if (!config.admin_config.empty()) admins = read_admins(config.admin_config);
+  if (!config.admin_key.empty()) admins["admin"] = config.admin_key;
+  return admins;
+}
+
+struct Group {
+  std::string_view name;
+  std::vector<std::span<const Route>> tables;
+};
+
+std::vector<Group> groups() {
+  return {
+      {"auth", {auth_routes()}},
+      {"games", {games_routes()}},
+      {"sessions", {sessions_routes(), session_games_routes()}},
+      {"picker", {}},
+      {"stats", {health_routes()}},
+      {"votes", {votes_routes()}},
+      {"webhooks", {webhooks_routes()}},
+  };
+}
+
+}  // namespace
+
+Api::Api(const Config& configuration)
+    : config(configuration),
+      admins(admins_of(config)),
+      secrets(config.secret_key),
+      nudge(config.relay_nudge),
+      tokens(config.jwt_secret),
+      database(config, [this] { nudge.send(); }) {}
+
+std::vector<Route> routes_of(std::string_view resource) {
+  std::vector<Route> routes;
+  bool known = resource.empty();
+  for (const Group& group : groups()) {
+    if (!resource.empty() && resource != group.name) continue;
+    known = true;
+    for (const auto table : group.tables) routes.insert(routes.end(), table.begin(), table.end());
+  }
+  if (!known) throw std::invalid_argument("unknown resource " + std::string(resource));
+  return routes;
+}
+
+}  // namespace gamepicker

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "handlers/db.hpp"
+#include "handlers/http.hpp"
+#include "shared/config.hpp"
+#include "shared/nudge.hpp"
+#include "shared/secret_box.hpp"
+#include "shared/tokens.hpp"
+
+namespace gamepicker {
+
+/// What the endpoints work with. One for each worker process; built in main().
+class Api {
+ public:
+  /// Reads the admins' names and keys; throws ConfigError when a required key is missing or ADMIN_CONFIG is bad.
+  explicit Api(const Config& configuration);
+
+  const Config config;
+  const std::map<std::string, std::string> admins;  ///< name -> key
+  const SecretBox secrets;
+  const Nudge nudge;
+  TokenAuthority tokens;
+  db::Database database;
+};
+
+/// Who may call an endpoint: nobody in particular, or a token of at least this role.
+enum class Access { open, viewer, bot, admin };
+
+struct Route {
+  const char* method;
+  const char* pattern;  ///< "/api/games/{id}"
+  Access access;
+  Response (*handle)(Api& api, const Request& request);
+};
+
+// One table of contents a resource, at the end of its file.
+std::span<const Route> auth_routes();
+std::span<const Route> games_routes();
+std::span<const Route> health_routes();
+std::span<const Route> session_games_routes();
+std::span<const Route> sessions_routes();
+std::span<const Route> votes_routes();
+std::span<const Route> webhooks_routes();
+
+/// The process groups nginx routes to, and the routes each serves. An unknown name throws std::invalid_argument; an
+/// empty one serves all.
+std::vector<Route> routes_of(std::string_view resource);
+
+}  // namespace gamepicker

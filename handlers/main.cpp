@@ -1,0 +1,105 @@
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <exception>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "handlers/api.hpp"
+#include "handlers/dispatch.hpp"
+#include "handlers/prefork.hpp"
+#include "handlers/transport.hpp"
+#include "shared/config.hpp"
+#include "shared/log.hpp"
+#include "shared/schema.hpp"
+
+namespace gamepicker {
+namespace {
+
+/// `--resource games`, or the program's own name when it was installed as `games.fcgi`; empty serves everything.
+std::string resource_argument(int argc, char** argv) {
+  for (int i = 1; i + 1 < argc; ++i) {
+    if (std::string_view(argv[i]) == "--resource") return argv[i + 1];
+  }
+  const std::filesystem::path name = std::filesystem::path(argv[0]).filename();
+  return name.extension() == ".fcgi" || name.extension() == ".cgi" ? name.stem().string() : std::string();
+}
+
+/// Plain CGI: the environment belongs to the web server, so only the file counts, and without an argument it lies beside
+/// the program.
+Config cgi_config(int argc, char** argv) {
+  std::string file = config_file_argument(argc, argv);
+  if (file.empty()) file = (std::filesystem::path(argv[0]).parent_path() / "gamepicker.conf").string();
+  return Config::load(file, false);
+}
+
+unsigned worker_count(const Config& config) {
+  // Two for each core: one can wait for the database while the other computes; more only add latency.
+  if (config.handler_workers == 0) return 2 * std::max(1U, std::thread::hardware_concurrency());
+  return static_cast<unsigned>(config.handler_workers);
+}
+
+/// A database that is away is waited for by answering 503; one at another schema version is a mistake to be told.
+void check_schema(Api& api) {
+  try {
+    const int version = api.database.schema_version();
+    if (version != kSchemaVersion) {
+      throw ConfigError("the database schema is at version " + std::to_string(version) + ", this program needs " +
+                        std::to_string(kSchemaVersion) + ": run sql/migrate");
+    }
+  } catch (const db::Unavailable& error) {
+    log_warning(std::string("starting without the database: ") + error.what());
+  } catch (const db::Error& error) {
+    throw ConfigError(std::string("cannot read the schema version (run sql/migrate): ") + error.what());
+  }
+}
+
+int run_worker(const Config& config, const std::string& resource, int listen_socket) {
+  Api api(config);
+  Dispatcher dispatcher(api, resource);
+  serve_fastcgi(listen_socket, config.max_body_bytes, [&](Request& request) { return dispatcher.handle(request); });
+  return 0;
+}
+
+int run(int argc, char** argv) {
+  const std::string resource = resource_argument(argc, argv);
+  if (is_cgi()) {
+    const Config config = cgi_config(argc, argv);
+    configure_log("handler", parse_log_level(config.log_level));
+    Api api(config);
+    Dispatcher dispatcher(api, resource);
+    serve_cgi(config.max_body_bytes, [&](Request& request) { return dispatcher.handle(request); });
+    return 0;
+  }
+  const Config config = Config::load(config_file_argument(argc, argv), true);
+  configure_log(resource.empty() ? "handler" : "handler-" + resource, parse_log_level(config.log_level));
+  routes_of(resource);  // refuses an unknown name
+  {
+    Api api(config);
+    check_schema(api);
+  }  // its connection must not be shared with the workers
+  const std::string name = resource.empty() ? "handler" : resource;
+  const int listen_socket = listen_on(config.handler_sockets + "/" + name + ".sock");
+  log_info("serving " + name);
+  return run_prefork(worker_count(config), [&] { return run_worker(config, resource, listen_socket); });
+}
+
+}  // namespace
+}  // namespace gamepicker
+
+int main(int argc, char** argv) {
+  try {
+    return gamepicker::run(argc, argv);
+  } catch (const gamepicker::ConfigError& error) {
+    gamepicker::log_error(error.what());
+    return EX_CONFIG;
+  } catch (const std::invalid_argument& error) {
+    gamepicker::log_error(error.what());
+    return EX_USAGE;
+  } catch (const std::exception& error) {
+    gamepicker::log_error(error.what());
+    return 1;
+  }
+}

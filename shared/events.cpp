@@ -1,0 +1,69 @@
+#include "shared/events.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "shared/json_writer.hpp"
+
+namespace gamepicker {
+namespace {
+
+/// Every event a webhook may ask for.
+constexpr std::array<std::string_view, 24> kEventTypes = {
+    "game.added",          "session.started",    "session.ended",  "player-count.updated",
+    "vote.received",       "game.status-changed", "game.removed",   "voting.ended",
+    "room.connected",      "lobby.player-joined", "lobby.updated",  "game.started",
+    "game.ended",          "room.disconnected",  "game.status",    "connection",
+    "disconnection",       "subscribe",          "unsubscribe",    "broadcast",
+    "presence_join",       "presence_leave",     "client_event",   "webhook.disabled",
+};
+
+constexpr std::string_view kBodyStart = R"({"event":)";
+constexpr std::string_view kMessageStart = R"({"type":)";
+constexpr std::string_view kDataKey = R"(,"data":)";
+
+}  // namespace
+
+std::string session_channel(std::int64_t session_id) { return "session." + std::to_string(session_id); }
+
+std::string event_body(std::string_view type, std::string_view timestamp, std::string_view data) {
+  std::string body;
+  body.reserve(kBodyStart.size() + type.size() + timestamp.size() + data.size() + 40);
+  body += kBodyStart;
+  append_json_string(body, type);
+  body += R"(,"timestamp":)";
+  append_json_string(body, timestamp);
+  body.append(kDataKey).append(data).append("}");
+  return body;
+}
+
+std::string event_message(std::string_view body, std::uint64_t id, std::string_view channel, std::uint64_t offset) {
+  body.remove_prefix(kBodyStart.size());
+  body.remove_suffix(1);
+  std::string message;
+  message.reserve(body.size() + channel.size() + 80);
+  message.append(kMessageStart).append(body).append(R"(,"id":)").append(std::to_string(id));
+  message += R"(,"channel":)";
+  append_json_string(message, channel);
+  message.append(R"(,"offset":)").append(std::to_string(offset)).append("}");
+  return message;
+}
+
+std::string_view event_data(std::string_view body) {
+  // The first match is the key itself: type and timestamp come before it and hold no quotes.
+  const auto start = body.find(kDataKey) + kDataKey.size();
+  return body.substr(start, body.size() - start - 1);
+}
+
+std::string event_family(std::string_view type) {
+  const auto dot = type.find('.');
+  return dot == std::string_view::npos ? std::string() : std::string(type.substr(0, dot)) + ".*";
+}
+
+bool is_known_event_pattern(std::string_view pattern) {
+  return pattern == "*" || std::ranges::any_of(kEventTypes, [&](std::string_view type) {
+           return pattern == type || pattern == event_family(type);
+         });
+}
+
+}  // namespace gamepicker

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace gamepicker {
+
+/// Something that happened: what the outbox stores, the relay pushes and webhooks receive.
+struct Event {
+  std::string channel;  ///< who hears it: "session.3", "sessions", ...
+  std::string type;     ///< "game.added"
+  std::string data;     ///< JSON text, from one of the functions in the resource files
+};
+
+/// The channel of one session's events.
+std::string session_channel(std::int64_t session_id);
+
+/// The channel every authenticated client hears (session.started).
+inline constexpr std::string_view kSessionsChannel = "sessions";
+
+/// The channel of test deliveries: no client can subscribe to it ('/' is not allowed in channel names).
+inline constexpr std::string_view kWebhookTestChannel = "webhook/test";
+
+/// {"event":type,"timestamp":timestamp,"data":data}: the stored body, sent to webhooks byte for byte.
+std::string event_body(std::string_view type, std::string_view timestamp, std::string_view data);
+
+/// The WebSocket message of a stored body: its first key renamed to "type", and "id", "channel" and "offset" added.
+/// `body` must come from event_body().
+std::string event_message(std::string_view body, std::uint64_t id, std::string_view channel, std::uint64_t offset);
+
+/// The JSON text of "data" inside a stored body; a view into `body`.
+std::string_view event_data(std::string_view body);
+
+/// The family wildcard that matches a type: "game.*" for "game.added", empty for a type without a dot.
+std::string event_family(std::string_view type);
+
+/// Whether a webhook may ask for it: a type of the catalogue, "*", or the family of one ("session.*").
+bool is_known_event_pattern(std::string_view pattern);
+
+}  // namespace gamepicker
