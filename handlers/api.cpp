@@ -54,7 +54,7 @@ std::vector<Group> groups() {
   return {
       {"auth", {auth_routes()}},
       {"games", {games_routes()}},
-      {"sessions", {sessions_routes(), session_games_routes()}},
+      {"sessions", {sessions_routes(), session_games_routes(), session_votes_routes()}},
       {"picker", {}},
       {"stats", {health_routes()}},
       {"votes", {votes_routes()}},

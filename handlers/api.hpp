@@ -45,6 +45,7 @@ std::span<const Route> games_routes();
 std::span<const Route> health_routes();
 std::span<const Route> session_games_routes();
 std::span<const Route> sessions_routes();
+std::span<const Route> session_votes_routes();
 std::span<const Route> votes_routes();
 std::span<const Route> webhooks_routes();
 

@@ -176,6 +176,9 @@ class Database {
   /// The version the database's schema is at; throws Error.
   int schema_version();
 
+  /// Gives the connection up; the next use opens a new one.
+  void disconnect() noexcept { drop(); }
+
  private:
   friend class Transaction;
   static constexpr int kAttempts = 5;

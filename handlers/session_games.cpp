@@ -1,0 +1,222 @@
+#include <algorithm>
+#include <cctype>
+
+#include "handlers/api.hpp"
+#include "handlers/outbox.hpp"
+#include "shared/json_writer.hpp"
+
+#define SESSION_GAME_COLUMNS                                                                              \
+  "sg.id, sg.session_id, sg.game_id, sg.played_at, sg.manually_added, sg.source, sg.status, "             \
+  "sg.room_code, sg.player_count, sg.player_count_check_status, g.pack_name, g.title, g.game_type, "      \
+  "g.min_players, g.max_players, g.upvotes, g.downvotes, g.upvotes - g.downvotes "                        \
+  "FROM session_games sg JOIN games g ON g.id = sg.game_id "
+
+namespace gamepicker {
+namespace {
+
+/// Reads one row of SESSION_GAME_COLUMNS; the members without the braces.
+void write_members(JsonWriter& json, db::Rows& row) {
+  json.field("id", row.integer())
+      .field("session_id", row.integer())
+      .field("game_id", row.integer())
+      .field("played_at", row.time())
+      .field("manually_added", row.integer())
+      .field("source", row.text())
+      .field("status", row.text())
+      .field("room_code", row.maybe_text())
+      .field("player_count", row.maybe_integer())
+      .field("player_count_check_status", row.maybe_text())
+      .field("pack_name", row.text())
+      .field("title", row.text())
+      .field("game_type", row.maybe_text())
+      .field("min_players", row.integer())
+      .field("max_players", row.integer())
+      .field("upvotes", row.integer())
+      .field("downvotes", row.integer())
+      .field("popularity_score", row.integer());
+}
+
+constexpr char kSessionExists[] = "SELECT 1 FROM sessions WHERE id = ?";
+constexpr char kListSessionGames[] =
+    "SELECT " SESSION_GAME_COLUMNS "WHERE sg.session_id = ? ORDER BY sg.played_at, sg.id";
+
+Response list_session_games(Api& api, const Request& request) {
+  return api.database.read([&](db::Transaction& tx) {
+    if (!tx.query(kSessionExists, request.id()).next()) throw HttpError(404, "Session not found");
+    db::Rows rows = tx.query(kListSessionGames, request.id());
+    JsonWriter json;
+    json.begin_array();
+    while (rows.next()) {
+      json.begin_object();
+      write_members(json, rows);
+      json.end_object();
+    }
+    json.end_array();
+    return json_response(200, json.take());
+  });
+}
+
+struct NewSessionGame {
+  std::int64_t game_id = 0;
+  bool manually_added = false;
+  std::optional<std::string> room_code;
+  std::string source;
+};
+
+/// Four letters or digits, in upper case.
+std::string normalized_room_code(std::string code) {
+  const auto is_plain = [](unsigned char c) { return std::isalnum(c) != 0 && c < 0x80; };
+  if (code.size() != 4 || !std::ranges::all_of(code, is_plain)) {
+    throw HttpError(400, "Invalid room code format. Must be 4 letters or digits");
+  }
+  std::ranges::transform(code, code.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return code;
+}
+
+NewSessionGame read_new_session_game(const Request& request) {
+  const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
+  NewSessionGame game;
+  const auto id = body.integer("game_id", INT64_MIN, INT64_MAX);
+  if (!id) throw HttpError(400, "game_id is required");
+  game.game_id = *id;
+  game.manually_added = body.boolean("manually_added").value_or(false);
+  if (auto code = body.text("room_code", 100)) game.room_code = normalized_room_code(std::move(*code));
+  game.source = body.text("source", 10).value_or(game.manually_added ? "manual" : "dice");
+  if (game.source != "dice" && game.source != "manual" && game.source != "poll") {
+    throw HttpError(400, "source must be dice, manual or poll");
+  }
+  return game;
+}
+
+/// The row just inserted, as the answer and as the event tell it.
+struct AddedGame {
+  std::string response;
+  Event event;
+};
+
+constexpr char kGetSessionGame[] = "SELECT " SESSION_GAME_COLUMNS "WHERE sg.id = ?";
+constexpr char kCountGames[] = "SELECT COUNT(*) FROM session_games WHERE session_id = ?";
+
+AddedGame describe_added_game(db::Transaction& tx, std::int64_t session_id, std::int64_t session_game_id,
+                              const NewSessionGame& added) {
+  db::Rows count = tx.query(kCountGames, session_id);
+  count.next();
+  JsonWriter session;
+  session.begin_object().field("id", session_id).field("is_active", true);
+  session.field("games_played", count.integer()).end_object();
+
+  db::Rows row = tx.query(kGetSessionGame, session_game_id);
+  row.next();
+  JsonWriter response;
+  response.begin_object();
+  write_members(response, row);
+  response.raw_field("session", session.text()).end_object();
+
+  JsonWriter data;
+  data.begin_object().raw_field("session", session.text()).key("game").begin_object();
+  db::Rows game = tx.query("SELECT title, pack_name, min_players, max_players FROM games WHERE id = ?", added.game_id);
+  game.next();
+  data.field("id", added.game_id).field("title", game.text()).field("pack_name", game.text());
+  data.field("min_players", game.integer()).field("max_players", game.integer());
+  data.field("manually_added", added.manually_added).field("room_code", added.room_code);
+  data.end_object().end_object();
+  return {response.take(), {session_channel(session_id), "game.added", data.take()}};
+}
+
+constexpr char kLockSession[] = "SELECT is_active FROM sessions WHERE id = ? FOR UPDATE";
+constexpr char kCountPlay[] = "UPDATE games SET play_count = play_count + 1 WHERE id = ?";
+constexpr char kFinishOthers[] =
+    "UPDATE session_games SET status = 'played' WHERE session_id = ? AND status = 'playing' AND id <> ?";
+constexpr char kInsertSessionGame[] =
+    "INSERT INTO session_games (session_id, game_id, manually_added, room_code, source) VALUES (?, ?, ?, ?, ?)";
+
+Response add_session_game(Api& api, const Request& request) {
+  const NewSessionGame game = read_new_session_game(request);
+  const std::int64_t session_id = request.id();
+  return api.database.transaction([&](db::Transaction& tx) {
+    db::Rows session = tx.query(kLockSession, session_id);
+    if (!session.next()) throw HttpError(404, "Session not found");
+    if (session.integer() == 0) throw HttpError(400, "Cannot add games to a closed session");
+    // The game's row is written before the foreign key of the insert would take a shared lock on it: two requests
+    // that both hold the shared lock and both want to write are a deadlock.
+    if (tx.execute(kCountPlay, game.game_id) == 0) throw HttpError(404, "Game not found");
+    tx.execute(kFinishOthers, session_id, 0);
+    tx.execute(kInsertSessionGame, session_id, game.game_id, game.manually_added, game.room_code, game.source);
+    AddedGame added = describe_added_game(tx, session_id, tx.last_insert_id(), game);
+    outbox::enqueue(tx, added.event);
+    return json_response(201, std::move(added.response));
+  });
+}
+
+// The session first, then its game: the same order everywhere, so that requests wait instead of deadlocking.
+constexpr char kLockSessionGame[] = "SELECT status FROM session_games WHERE id = ? AND session_id = ? FOR UPDATE";
+
+/// Locks the session and its game {sgid}; throws 404.
+void lock_session_game(db::Transaction& tx, const Request& request) {
+  const bool found = tx.query(kLockSession, request.id(0)).next() &&
+                     tx.query(kLockSessionGame, request.id(1), request.id(0)).next();
+  if (!found) throw HttpError(404, "Session game not found");
+}
+
+constexpr char kSetStatus[] = "UPDATE session_games SET status = ? WHERE id = ?";
+
+Response set_status(Api& api, const Request& request) {
+  const auto status = request.json().text("status", 100);
+  if (status != "playing" && status != "played" && status != "skipped") {
+    throw HttpError(400, "Invalid status. Must be playing, played, or skipped");
+  }
+  return api.database.transaction([&](db::Transaction& tx) {
+    lock_session_game(tx, request);
+    if (*status == "playing") tx.execute(kFinishOthers, request.id(0), request.id(1));
+    tx.execute(kSetStatus, *status, request.id(1));
+    JsonWriter data;
+    data.begin_object().field("sessionId", request.id(0)).field("gameId", request.id(1));
+    data.field("status", *status).end_object();
+    outbox::enqueue(tx, {session_channel(request.id(0)), "game.status-changed", data.take()});
+    JsonWriter json;
+    json.begin_object().field("message", "Status updated successfully").field("status", *status).end_object();
+    return json_response(200, json.take());
+  });
+}
+
+constexpr char kSetPlayerCount[] =
+    "UPDATE session_games SET player_count = ?, player_count_check_status = 'completed' WHERE id = ?";
+
+std::int64_t read_player_count(const Request& request) {
+  try {
+    const auto count = request.json().integer("player_count", 0, INT32_MAX);
+    if (count) return *count;
+  } catch (const FieldError&) {
+    // The contract has one sentence for every bad count.
+  }
+  throw HttpError(400, "Invalid player count");
+}
+
+Response set_player_count(Api& api, const Request& request) {
+  const std::int64_t count = read_player_count(request);
+  return api.database.transaction([&](db::Transaction& tx) {
+    lock_session_game(tx, request);
+    tx.execute(kSetPlayerCount, count, request.id(1));
+    JsonWriter data;
+    data.begin_object().field("sessionId", request.id(0)).field("gameId", request.id(1));
+    data.field("playerCount", count).field("status", "completed").end_object();
+    outbox::enqueue(tx, {session_channel(request.id(0)), "player-count.updated", data.take()});
+    JsonWriter json;
+    json.begin_object().field("message", "Player count updated successfully");
+    json.field("player_count", count).end_object();
+    return json_response(200, json.take());
+  });
+}
+
+constexpr Route kRoutes[] = {
+    {"GET", "/api/sessions/{id}/games", Access::open, list_session_games},
+    {"POST", "/api/sessions/{id}/games", Access::admin, add_session_game},
+    {"PATCH", "/api/sessions/{id}/games/{sgid}/status", Access::admin, set_status},
+    {"PATCH", "/api/sessions/{id}/games/{sgid}/player-count", Access::admin, set_player_count},
+};
+
+}  // namespace
+
+std::span<const Route> session_games_routes() { return kRoutes; }
+
+}  // namespace gamepicker

@@ -1,0 +1,229 @@
+#include "handlers/api.hpp"
+#include "handlers/outbox.hpp"
+#include "shared/json_writer.hpp"
+
+#define SESSION_COLUMNS                                       \
+  "s.id, s.notes, s.is_active, s.archived, s.created_at, s.closed_at, " \
+  "(SELECT COUNT(*) FROM session_games sg WHERE sg.session_id = s.id)"
+
+namespace gamepicker {
+namespace {
+
+constexpr std::size_t kMaxNotes = 16000;  // sessions_notes in sql/001_initial.sql
+constexpr std::size_t kPreviewCharacters = 150;
+
+struct Session {
+  std::int64_t id = 0;
+  std::optional<std::string> notes;
+  std::int64_t is_active = 0;
+  std::int64_t archived = 0;
+  std::string created_at;
+  std::optional<std::string> closed_at;
+  std::int64_t games_played = 0;
+};
+
+/// Reads one row of SESSION_COLUMNS.
+Session read_session(db::Rows& row) {
+  Session session;
+  session.id = row.integer();
+  session.notes = row.maybe_text();
+  session.is_active = row.integer();
+  session.archived = row.integer();
+  session.created_at = row.time();
+  session.closed_at = row.maybe_time();
+  session.games_played = row.integer();
+  return session;
+}
+
+/// The row's members, without the braces, so that a list can add its own.
+void write_members(JsonWriter& json, const Session& session) {
+  json.field("id", session.id)
+      .field("notes", session.notes)
+      .field("is_active", session.is_active)
+      .field("archived", session.archived)
+      .field("created_at", session.created_at)
+      .field("closed_at", session.closed_at)
+      .field("games_played", session.games_played);
+}
+
+std::string session_json(const Session& session) {
+  JsonWriter json;
+  json.begin_object();
+  write_members(json, session);
+  json.end_object();
+  return json.take();
+}
+
+/// The first paragraph of the notes, cut at a character, not inside one.
+std::optional<std::string> notes_preview(const std::optional<std::string>& notes) {
+  if (!notes || notes->empty()) return std::nullopt;
+  std::string_view text = *notes;
+  text = text.substr(0, std::min(text.find("\n\n"), text.find("\r\n\r\n")));
+  std::size_t end = 0;
+  for (std::size_t characters = 0; end < text.size(); ++end) {
+    const bool starts_character = (static_cast<unsigned char>(text[end]) & 0xC0) != 0x80;
+    if (starts_character && ++characters > kPreviewCharacters) break;
+  }
+  return std::string(text.substr(0, end));
+}
+
+/// What a list request asks for. Rows outside `archived_only`'s choice are left out: nothing means all.
+struct Page {
+  std::optional<bool> archived;
+  std::int64_t limit = INT64_MAX;
+  std::int64_t offset = 0;
+};
+
+Page read_page(const Request& request) {
+  Page page;
+  const auto filter = request.query_value("filter");
+  const auto limit = request.query_value("limit");
+  // Clients from before archiving existed send neither and expect every session.
+  if (filter.value_or("default") == "default") {
+    if (filter || limit) page.archived = false;
+  } else if (*filter == "archived") {
+    page.archived = true;
+  } else if (*filter != "all") {
+    throw HttpError(400, "filter must be default, archived or all");
+  }
+  if (limit && *limit != "all") page.limit = *query_integer(request, "limit", 1, INT32_MAX);
+  page.offset = query_integer(request, "offset", 0, INT32_MAX).value_or(0);
+  return page;
+}
+
+constexpr char kListSessions[] =
+    "SELECT " SESSION_COLUMNS " FROM sessions s WHERE ? IS NULL OR s.archived = ? "
+    "ORDER BY s.created_at DESC, s.id DESC LIMIT ? OFFSET ?";
+constexpr char kCountSessions[] =
+    "SELECT COUNT(*), CAST(COALESCE(SUM(? IS NULL OR archived = ?), 0) AS SIGNED) FROM sessions";
+constexpr char kDateBeforePage[] =
+    "SELECT created_at FROM sessions WHERE ? IS NULL OR archived = ? ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?";
+
+Response list_sessions(Api& api, const Request& request) {
+  const Page page = read_page(request);
+  return api.database.read([&](db::Transaction& tx) {
+    Response response;
+    db::Rows counts = tx.query(kCountSessions, page.archived, page.archived);
+    counts.next();
+    const std::string total = std::to_string(counts.integer());
+    response.headers.emplace_back("X-Total-Count", std::to_string(counts.integer()));
+    response.headers.emplace_back("X-Absolute-Total", total);
+    if (page.offset > 0) {
+      db::Rows before = tx.query(kDateBeforePage, page.archived, page.archived, page.offset - 1);
+      if (before.next()) response.headers.emplace_back("X-Prev-Last-Date", before.time());
+    }
+    db::Rows rows = tx.query(kListSessions, page.archived, page.archived, page.limit, page.offset);
+    JsonWriter json;
+    json.begin_array();
+    while (rows.next()) {
+      const Session session = read_session(rows);
+      json.begin_object();
+      write_members(json, session);
+      json.field("has_notes", session.notes && !session.notes->empty());
+      json.field("notes_preview", notes_preview(session.notes)).end_object();
+    }
+    json.end_array();
+    response.body = json.take();
+    return response;
+  });
+}
+
+constexpr char kGetActive[] = "SELECT " SESSION_COLUMNS " FROM sessions s WHERE s.active_marker = 1";
+
+Response get_active(Api& api, const Request&) {
+  return api.database.read([&](db::Transaction& tx) {
+    db::Rows row = tx.query(kGetActive);
+    return json_response(200, row.next() ? session_json(read_session(row)) : "null");
+  });
+}
+
+constexpr char kGetSession[] = "SELECT " SESSION_COLUMNS " FROM sessions s WHERE s.id = ?";
+
+Session find_session(db::Transaction& tx, std::int64_t id) {
+  db::Rows row = tx.query(kGetSession, id);
+  if (!row.next()) throw HttpError(404, "Session not found");
+  return read_session(row);
+}
+
+Response get_session(Api& api, const Request& request) {
+  return api.database.read(
+      [&](db::Transaction& tx) { return json_response(200, session_json(find_session(tx, request.id()))); });
+}
+
+/// The notes of a body that may be empty.
+std::optional<std::string> read_notes(const Request& request) {
+  if (request.body.empty()) return std::nullopt;
+  return request.json().text("notes", kMaxNotes);
+}
+
+Event session_started(const Session& session) {
+  JsonWriter json;
+  json.begin_object().key("session").begin_object();
+  json.field("id", session.id).field("is_active", 1).field("created_at", session.created_at);
+  json.field("notes", session.notes).end_object().end_object();
+  return {std::string(kSessionsChannel), "session.started", json.take()};
+}
+
+Event session_ended(const Session& session) {
+  JsonWriter json;
+  json.begin_object().key("session").begin_object();
+  json.field("id", session.id).field("is_active", 0).field("games_played", session.games_played);
+  json.end_object().end_object();
+  return {session_channel(session.id), "session.ended", json.take()};
+}
+
+constexpr char kInsertSession[] = "INSERT INTO sessions (notes) VALUES (?)";
+
+Response create_session(Api& api, const Request& request) {
+  const auto notes = read_notes(request);
+  try {
+    return api.database.transaction([&](db::Transaction& tx) {
+      tx.execute(kInsertSession, notes);  // the unique key on active_marker refuses a second active one
+      const Session session = find_session(tx, tx.last_insert_id());
+      outbox::enqueue(tx, session_started(session));
+      return json_response(201, session_json(session));
+    });
+  } catch (const db::DuplicateKey&) {
+    const auto active = api.database.read([](db::Transaction& tx) -> std::optional<std::int64_t> {
+      db::Rows row = tx.query(kGetActive);
+      return row.next() ? std::optional(row.integer()) : std::nullopt;
+    });
+    JsonWriter id;
+    id.value(active);  // null when it was closed in between
+    throw HttpError(400, "An active session already exists. Please close it before creating a new one.",
+                    R"("activeSessionId":)" + id.text());
+  }
+}
+
+constexpr char kLockSession[] = "SELECT is_active FROM sessions WHERE id = ? FOR UPDATE";
+constexpr char kCloseSession[] =
+    "UPDATE sessions SET is_active = 0, closed_at = UTC_TIMESTAMP(3), notes = COALESCE(?, notes) WHERE id = ?";
+constexpr char kFinishGames[] = "UPDATE session_games SET status = 'played' WHERE session_id = ? AND status = 'playing'";
+
+Response close_session(Api& api, const Request& request) {
+  const auto notes = read_notes(request);
+  return api.database.transaction([&](db::Transaction& tx) {
+    db::Rows row = tx.query(kLockSession, request.id());
+    if (!row.next()) throw HttpError(404, "Session not found");
+    if (row.integer() == 0) throw HttpError(400, "Session is already closed");
+    tx.execute(kFinishGames, request.id());
+    tx.execute(kCloseSession, notes, request.id());
+    const Session session = find_session(tx, request.id());
+    outbox::enqueue(tx, session_ended(session));
+    return json_response(200, session_json(session));
+  });
+}
+
+constexpr Route kRoutes[] = {
+    {"GET", "/api/sessions", Access::open, list_sessions},
+    {"POST", "/api/sessions", Access::admin, create_session},
+    {"GET", "/api/sessions/active", Access::open, get_active},
+    {"GET", "/api/sessions/{id}", Access::open, get_session},
+    {"POST", "/api/sessions/{id}/close", Access::admin, close_session},
+};
+
+}  // namespace
+
+std::span<const Route> sessions_routes() { return kRoutes; }
+
+}  // namespace gamepicker
