@@ -61,6 +61,7 @@ std::string event_family(std::string_view type) {
 }
 
 bool is_known_event_pattern(std::string_view pattern) {
+  if (pattern.empty()) return false;  // a type without a dot has no family
   return pattern == "*" || std::ranges::any_of(kEventTypes, [&](std::string_view type) {
            return pattern == type || pattern == event_family(type);
          });

@@ -1,0 +1,128 @@
+#include "tests/support/database.hpp"
+
+#include <mysql/mysql.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <stdexcept>
+
+#include "shared/schema.hpp"
+
+namespace gamepicker::test {
+namespace {
+
+constexpr char kMigrationsTable[] =
+    "CREATE TABLE IF NOT EXISTS schema_migrations (version INT NOT NULL PRIMARY KEY, name VARCHAR(200) NOT NULL, "
+    "checksum CHAR(64) NOT NULL, started_at DATETIME(3) NOT NULL, finished_at DATETIME(3) NULL)";
+
+std::string server_socket() {
+  const char* socket = std::getenv("TEST_DB_SOCKET");
+  if (socket == nullptr) throw std::runtime_error("TEST_DB_SOCKET is not set; start the tests with tests/run");
+  // The client library reads this once, when it is first used; what the relay sets later would come too late here.
+  ::setenv("MYSQL_UNIX_PORT", socket, 1);
+  return socket;
+}
+
+std::vector<std::filesystem::path> migrations() {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(SOURCE_DIR "/sql")) {
+    if (entry.path().extension() == ".sql") files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+std::string random_name() {
+  std::random_device random;
+  return "gamepicker_test_" + std::to_string((std::uint64_t{random()} << 32) | random());
+}
+
+}  // namespace
+
+struct Connection::Handle {
+  MYSQL mysql;
+};
+
+Connection::Connection(const std::string& database) : handle_(std::make_unique<Handle>()) {
+  MYSQL* const mysql = &handle_->mysql;
+  const std::string socket = server_socket();
+  mysql_init(mysql);
+  mysql_options(mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+  if (mysql_real_connect(mysql, nullptr, "root", "", database.empty() ? nullptr : database.c_str(), 0,
+                         socket.c_str(), CLIENT_MULTI_STATEMENTS) == nullptr) {
+    const std::string why = mysql_error(mysql);
+    mysql_close(mysql);
+    throw std::runtime_error("test database: " + why);
+  }
+  execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION time_zone = '+00:00'");
+}
+
+Connection::~Connection() { mysql_close(&handle_->mysql); }
+
+void Connection::execute(const std::string& sql) { query(sql); }
+
+std::vector<std::vector<std::string>> Connection::query(const std::string& sql) {
+  MYSQL* const mysql = &handle_->mysql;
+  std::vector<std::vector<std::string>> rows;
+  int more = mysql_real_query(mysql, sql.data(), sql.size());
+  while (more == 0) {
+    if (MYSQL_RES* result = mysql_store_result(mysql); result != nullptr) {
+      const unsigned columns = mysql_num_fields(result);
+      while (MYSQL_ROW row = mysql_fetch_row(result)) {
+        const unsigned long* lengths = mysql_fetch_lengths(result);
+        auto& fields = rows.emplace_back();
+        for (unsigned i = 0; i < columns; ++i) {
+          fields.push_back(row[i] == nullptr ? "NULL" : std::string(row[i], lengths[i]));
+        }
+      }
+      mysql_free_result(result);
+    }
+    more = mysql_next_result(mysql);
+  }
+  if (more > 0) throw std::runtime_error(std::string(mysql_error(mysql)) + " in: " + sql.substr(0, 200));
+  return rows;
+}
+
+TestDatabase::TestDatabase() : name_(random_name()) {
+  Connection("").execute("CREATE DATABASE " + name_ + " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+  connection_ = std::make_unique<Connection>(name_);
+  execute(kMigrationsTable);
+  for (const auto& path : migrations()) {
+    std::ifstream file(path);
+    execute(std::string(std::istreambuf_iterator<char>(file), {}));
+  }
+  execute("INSERT IGNORE INTO schema_migrations VALUES (" + std::to_string(kSchemaVersion) +
+          ", 'test', REPEAT('0', 64), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))");
+}
+
+TestDatabase::~TestDatabase() {
+  try {
+    execute("DROP DATABASE " + name_);
+  } catch (const std::exception&) {
+    // The server is the tests' own and goes away with them.
+  }
+}
+
+Config TestDatabase::config() const {
+  Config config;
+  config.admin_key = "test-admin-key";
+  config.jwt_secret = "test-jwt-secret-of-sufficient-length";
+  config.secret_key = std::string(64, '5');
+  config.db_socket = server_socket();
+  config.db_name = name_;
+  config.db_user = "root";
+  config.relay_nudge.clear();
+  config.webhook_allow_private = true;
+  return config;
+}
+
+std::string TestDatabase::value(const std::string& sql) {
+  const auto rows = query(sql);
+  return rows.empty() || rows.front().empty() ? std::string() : rows.front().front();
+}
+
+}  // namespace gamepicker::test
