@@ -1,0 +1,91 @@
+#include "relay/client.hpp"
+
+namespace gamepicker {
+namespace {
+
+constexpr std::uint16_t kSlowConsumer = 4410;
+
+FramePtr unnamed_frame(std::string bytes) {
+  auto frame = std::make_shared<Frame>();
+  frame->bytes = std::move(bytes);
+  return frame;
+}
+
+}  // namespace
+
+void Client::mark_dirty() {
+  if (listed_dirty) return;
+  listed_dirty = true;
+  dirty_.push_back(this);
+}
+
+void Client::reply(std::string_view json) { send_control(Opcode::text, json); }
+
+void Client::send_control(Opcode opcode, std::string_view payload) {
+  if (!is_open() || !make_room(payload.size())) return;
+  queue_.push_control(encode_frame(opcode, payload));
+  mark_dirty();
+}
+
+void Client::reply_in_order(std::string_view json) {
+  if (is_open()) enqueue(unnamed_frame(encode_text_frame(json)));
+}
+
+void Client::deliver(const FramePtr& frame) {
+  if (is_open()) enqueue(frame);
+}
+
+void Client::enqueue(FramePtr frame) {
+  if (!make_room(frame->bytes.size())) return;
+  queue_.push(std::move(frame));
+  mark_dirty();
+}
+
+// A burst within one tick is no sign of a slow client: what the socket takes now does not count. An empty queue takes
+// a frame of any size, else a client with a small bound could never get past it.
+bool Client::make_room(std::size_t bytes) {
+  while (!queue_.empty() && queue_.bytes() + bytes > max_queue_bytes_) {
+    const SendQueue::Result result = write_armed ? SendQueue::Result::blocked : queue_.flush(socket_);
+    if (result == SendQueue::Result::failed) {
+      kill();
+      return false;
+    }
+    if (result == SendQueue::Result::blocked && queue_.bytes() + bytes > max_queue_bytes_) {
+      queue_.drop_pending();
+      close(kSlowConsumer, "slow consumer");
+      return false;
+    }
+  }
+  return true;
+}
+
+void Client::close(std::uint16_t code, std::string_view reason) {
+  if (!is_open()) return;
+  queue_.push(unnamed_frame(encode_close_frame(code, reason)));
+  phase_ = Phase::closing;
+  mark_dirty();
+}
+
+void Client::open(std::string_view response) {
+  queue_.push_control(response);
+  phase_ = Phase::open;
+  mark_dirty();
+}
+
+void Client::finish_with(std::string_view response) {
+  queue_.push_control(response);
+  linger();
+}
+
+void Client::linger() {
+  if (phase_ == Phase::dead) return;
+  phase_ = Phase::lingering;
+  mark_dirty();
+}
+
+void Client::kill() {
+  phase_ = Phase::dead;
+  mark_dirty();
+}
+
+}  // namespace gamepicker

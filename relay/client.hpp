@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "relay/feed.hpp"
+#include "relay/frame.hpp"
+#include "relay/rate_limit.hpp"
+#include "relay/send_queue.hpp"
+#include "relay/timer_wheel.hpp"
+#include "shared/tokens.hpp"
+
+namespace gamepicker {
+
+class Client;
+struct Channel;
+
+/// Clients with something to send, or with an end to be put to.
+using DirtyList = std::vector<Client*>;
+
+/// A subscribe whose answer waits for the event reader.
+struct PendingSubscribe {
+  std::string ack;
+};
+
+/// One channel of one client; the other half is Channel::members[index].
+struct Membership {
+  Channel* channel = nullptr;
+  std::size_t index = 0;
+  std::vector<PendingSubscribe> pending;
+};
+
+/// One connection: its socket, what it still has to send, and what it is allowed. Lives in Connections, which also
+/// closes the socket; everything else refers to it only while it is connected. Used by the I/O thread alone.
+class Client : public TimerWheel::Entry {
+ public:
+  /// handshake: waiting for the request. open: WebSocket. closing: our close frame is queued or out, waiting for the
+  /// peer's. lingering: our side of the socket is, or after the last byte will be, shut; waiting for the peer's end.
+  /// dead: only burial is left.
+  enum class Phase : std::uint8_t { handshake, open, closing, lingering, dead };
+
+  /// `dirty` outlives the client.
+  Client(int socket, DirtyList& dirty, std::size_t max_queue_bytes, SteadyTime now)
+      : socket_(socket), max_queue_bytes_(max_queue_bytes), dirty_(dirty), since(now), last_heard(now) {}
+
+  int socket() const { return socket_; }
+  Phase phase() const { return phase_; }
+  bool is_open() const { return phase_ == Phase::open; }
+  bool is_authenticated() const { return role.has_value(); }
+
+  /// A text message that overtakes queued events. Nothing happens unless open.
+  void reply(std::string_view json);
+  /// A control frame, in the same lane.
+  void send_control(Opcode opcode, std::string_view payload);
+  /// A text message that keeps its place among the events.
+  void reply_in_order(std::string_view json);
+  /// An event. Closes the client with 4410 when it does not drain: nothing is ever skipped silently.
+  void deliver(const FramePtr& frame);
+
+  /// Sends what is queued, then a close frame; nothing can be queued afterwards.
+  void close(std::uint16_t code, std::string_view reason);
+
+  /// The 101 answer: from here on it is a WebSocket.
+  void open(std::string_view response);
+  /// Raw bytes, then the end of the connection: an HTTP error.
+  void finish_with(std::string_view response);
+  /// After the close handshake: shut our side as soon as everything is out.
+  void linger();
+  /// The peer is gone, or has to be.
+  void kill();
+
+  /// Sends queued bytes while the socket takes them, at most one sendmsg.
+  SendQueue::Result flush() { return queue_.flush(socket_); }
+  bool has_output() const { return !queue_.empty(); }
+  std::size_t queued_bytes() const { return queue_.bytes(); }
+
+ private:
+  void enqueue(FramePtr frame);
+  bool make_room(std::size_t bytes);
+  void mark_dirty();
+
+  const int socket_;
+  Phase phase_ = Phase::handshake;
+  const std::size_t max_queue_bytes_;
+  DirtyList& dirty_;
+  SendQueue queue_;
+
+ public:
+  // Kept by Connections.
+  bool listed_dirty = false;
+  bool write_armed = false;
+  bool shut = false;
+  bool left_hub = false;
+  std::uint8_t pings_sent = 0;  ///< since it was last heard
+  SteadyTime since;             ///< when the present phase began
+  SteadyTime last_heard;
+  std::optional<SteadyTime> leave_at;  ///< when a stopping relay closes it
+  std::string inbox;                   ///< the incomplete request
+  std::string address;                 ///< as the proxy says; empty when unknown
+  FrameParser parser;
+
+  // Kept by Protocol.
+  std::optional<Role> role;  ///< nothing before authentication
+  std::string subject;
+  SteadyTime token_expires = SteadyTime::max();
+  std::uint8_t auth_failures = 0;
+  RateLimit rate;
+  std::string socket_id;
+
+  // Kept by Hub.
+  std::vector<Membership> memberships;
+};
+
+}  // namespace gamepicker

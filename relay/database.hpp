@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "shared/config.hpp"
+
+namespace gamepicker {
+
+/// Any trouble with the database. The relay treats every kind alike: drop the session, back off, start over.
+struct DatabaseError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// The database is at another schema version than this program.
+struct SchemaMismatch : DatabaseError {
+  using DatabaseError::DatabaseError;
+};
+
+/// A parameter, or a field of a row.
+using SqlValue = std::variant<std::nullptr_t, std::int64_t, std::uint64_t, std::string>;
+using SqlValues = std::vector<SqlValue>;
+
+class SqlRow {
+ public:
+  explicit SqlRow(SqlValues values) : values_(std::move(values)) {}
+
+  bool is_null(std::size_t column) const { return std::holds_alternative<std::nullptr_t>(values_.at(column)); }
+  /// Throw DatabaseError for a NULL, a value of the other kind, or a negative number read as unsigned.
+  std::int64_t integer(std::size_t column) const;
+  std::uint64_t id(std::size_t column) const;
+  const std::string& text(std::size_t column) const;
+
+ private:
+  SqlValues values_;
+};
+
+/// One session with the database, owned by one thread. It is opened by the first statement and dropped by the first
+/// error, whatever the error: Poco's sessions cannot be asked whether they are still alive.
+///
+/// READ COMMITTED, UTC, utf8mb4. Rows must hold integers and texts only (CAST decimals, format dates), and no
+/// MEDIUMTEXT: Poco reserves its longest length, 64 MB, for each statement (40 ms). See kBodyColumns.
+class Database {
+ public:
+  explicit Database(const Config& config);
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  /// Opens the session if there is none and checks the schema version. Throws DatabaseError or SchemaMismatch.
+  void connect();
+  bool connected() const;
+  /// How many sessions have been opened: a change tells of a reconnect.
+  std::uint64_t generation() const { return generation_; }
+
+  std::vector<SqlRow> query(std::string_view sql, SqlValues parameters = {});
+  /// Returns the number of rows changed.
+  std::size_t execute(std::string_view sql, SqlValues parameters = {});
+
+  /// Runs `work` between BEGIN and COMMIT; any exception rolls back and drops the session.
+  void transaction(const std::function<void()>& work);
+  /// Whether the last transaction failed in its COMMIT, so that nobody knows whether it happened.
+  bool commit_unknown() const { return commit_unknown_; }
+
+ private:
+  struct Session;
+  template <typename Work>
+  auto guarded(Work&& work);
+
+  std::string connection_string_;
+  std::unique_ptr<Session> session_;
+  std::uint64_t generation_ = 0;
+  bool commit_unknown_ = false;
+};
+
+/// "?,?,?" for `count` values of an IN list.
+std::string placeholders(std::size_t count);
+
+/// The columns of events.body: its first part and whether there is more. Reads through read_body().
+inline constexpr char kBodyColumns[] = "LEFT(e.body, 16000), CHAR_LENGTH(e.body) > 16000";
+
+/// The body of a row with kBodyColumns at `column`; fetches the rest of a long one.
+std::string read_body(Database& database, const SqlRow& row, std::size_t column, std::uint64_t event_id);
+
+}  // namespace gamepicker

@@ -1,0 +1,73 @@
+#include "relay/replies.hpp"
+
+#include "shared/json_writer.hpp"
+
+namespace gamepicker::replies {
+namespace {
+
+JsonWriter begin(std::string_view type) {
+  JsonWriter json;
+  json.begin_object().field("type", type);
+  return json;
+}
+
+std::string finish(JsonWriter& json, std::string_view ack) {
+  if (!ack.empty()) json.field("ack", ack);
+  return json.end_object().take();
+}
+
+}  // namespace
+
+std::string connection_established(std::string_view socket_id, std::chrono::seconds activity_timeout) {
+  JsonWriter json = begin("connection_established");
+  json.field("socketId", socket_id).field("activityTimeout", activity_timeout.count());
+  return finish(json, {});
+}
+
+std::string auth_success(std::string_view ack) {
+  JsonWriter json = begin("auth_success");
+  json.field("message", "Authenticated successfully");
+  return finish(json, ack);
+}
+
+std::string auth_error(std::string_view message, std::string_view ack) {
+  JsonWriter json = begin("auth_error");
+  json.field("message", message);
+  return finish(json, ack);
+}
+
+std::string subscribed(std::int64_t session_id, std::string_view channel, std::uint64_t offset,
+                       std::string_view ack) {
+  JsonWriter json = begin("subscribed");
+  json.field("sessionId", session_id)
+      .field("message", "Subscribed to session " + std::to_string(session_id))
+      .field("channel", channel)
+      .field("offset", offset);
+  return finish(json, ack);
+}
+
+std::string unsubscribed(std::int64_t session_id, std::string_view ack) {
+  JsonWriter json = begin("unsubscribed");
+  json.field("sessionId", session_id)
+      .field("message", "Unsubscribed from session " + std::to_string(session_id));
+  return finish(json, ack);
+}
+
+std::string pong(std::string_view ack) {
+  JsonWriter json = begin("pong");
+  return finish(json, ack);
+}
+
+std::string error(std::string_view message, std::string_view ack) {
+  JsonWriter json = begin("error");
+  json.field("message", message);
+  return finish(json, ack);
+}
+
+std::string rate_limited(std::chrono::milliseconds retry_after, std::string_view ack) {
+  JsonWriter json = begin("error");
+  json.field("message", "Rate limit exceeded").field("retryAfterMs", retry_after.count());
+  return finish(json, ack);
+}
+
+}  // namespace gamepicker::replies

@@ -1,0 +1,125 @@
+#include "relay/send_queue.hpp"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+namespace gamepicker {
+namespace {
+
+constexpr std::size_t kMaxPieces = 64;
+constexpr std::size_t kKeptFrames = 8;
+constexpr std::size_t kKeptControlBytes = 256;
+
+iovec piece_of(const std::string& bytes, std::size_t from) {
+  return {const_cast<char*>(bytes.data()) + from, bytes.size() - from};  // sendmsg only reads
+}
+
+}  // namespace
+
+void SendQueue::push(FramePtr frame) {
+  if (count_ == ring_.size()) grow();
+  bytes_ += frame->bytes.size();
+  ring_[(head_ + count_) & (ring_.size() - 1)] = std::move(frame);
+  ++count_;
+}
+
+void SendQueue::grow() {
+  std::vector<FramePtr> larger(std::max<std::size_t>(kKeptFrames, ring_.size() * 2));
+  for (std::size_t i = 0; i < count_; ++i) larger[i] = std::move(ring_[(head_ + i) & (ring_.size() - 1)]);
+  ring_ = std::move(larger);
+  head_ = 0;
+}
+
+void SendQueue::push_control(std::string_view frame) {
+  control_.append(frame);
+  bytes_ += frame.size();
+}
+
+void SendQueue::drop_pending() {
+  while (count_ > (front_sent_ > 0 ? 1u : 0u)) {
+    FramePtr& last = ring_[(head_ + count_ - 1) & (ring_.size() - 1)];
+    bytes_ -= last->bytes.size();
+    last.reset();
+    --count_;
+  }
+  if (control_sent_ == 0) {
+    bytes_ -= control_.size();
+    control_.clear();
+  }
+}
+
+SendQueue::Result SendQueue::flush(int socket) {
+  std::array<iovec, kMaxPieces> pieces;
+  std::size_t used = 0;
+  std::size_t total = 0;
+  const auto add = [&](const std::string& bytes, std::size_t from) {
+    pieces[used] = piece_of(bytes, from);
+    total += pieces[used++].iov_len;
+  };
+  std::size_t next = 0;
+  if (front_sent_ > 0) add(at(next++)->bytes, front_sent_);
+  if (!control_.empty()) add(control_, control_sent_);
+  while (next < count_ && used < kMaxPieces) add(at(next++)->bytes, 0);
+  if (used == 0) return Result::drained;
+
+  msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = used;
+  const ssize_t sent = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent < 0) {
+    if (errno == EINTR) return Result::more;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? Result::blocked : Result::failed;
+  }
+  consume(static_cast<std::size_t>(sent));
+  if (empty()) {
+    release_idle_memory();
+    return Result::drained;
+  }
+  return static_cast<std::size_t>(sent) < total ? Result::blocked : Result::more;
+}
+
+// In the order flush() put the pieces: the rest of a begun frame, the control lane, the other frames.
+void SendQueue::consume(std::size_t sent) {
+  bytes_ -= sent;
+  if (front_sent_ > 0) consume_frames(sent, 1);
+  consume_control(sent);
+  consume_frames(sent, count_);
+}
+
+void SendQueue::consume_control(std::size_t& sent) {
+  const std::size_t taken = std::min(sent, control_.size() - control_sent_);
+  sent -= taken;
+  control_sent_ += taken;
+  if (control_sent_ < control_.size()) return;
+  control_.clear();
+  control_sent_ = 0;
+}
+
+void SendQueue::consume_frames(std::size_t& sent, std::size_t limit) {
+  for (; limit > 0 && sent > 0; --limit) {
+    FramePtr& front = ring_[head_];
+    const std::size_t left = front->bytes.size() - front_sent_;
+    if (sent < left) {
+      front_sent_ += sent;
+      sent = 0;
+      return;
+    }
+    sent -= left;
+    front_sent_ = 0;
+    front.reset();
+    head_ = (head_ + 1) & (ring_.size() - 1);
+    --count_;
+  }
+}
+
+void SendQueue::release_idle_memory() {
+  if (ring_.size() > kKeptFrames) std::vector<FramePtr>().swap(ring_);
+  if (control_.capacity() > kKeptControlBytes) std::string().swap(control_);
+  head_ = 0;
+}
+
+}  // namespace gamepicker

@@ -1,0 +1,146 @@
+// Brings a whole system up with deploy/up in a temporary folder, and gives tests real clients for it.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { once } from 'node:events';
+import express from 'express';
+import WebSocket from 'ws';
+
+const root = new URL('../..', import.meta.url).pathname;
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Asks again until `probe` gives something truthy; fails with `what` after `limit` ms. */
+export async function until(what, probe, limit = 15000) {
+  const end = Date.now() + limit;
+  let last;
+  while (Date.now() < end) {
+    try {
+      const value = await probe();
+      if (value) return value;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`timed out waiting for ${what}${last ? `: ${last.message}` : ''}`);
+}
+
+export class Stack {
+  static async up() {
+    const stack = new Stack();
+    stack.dir = mkdtempSync('/tmp/gpe2e-');
+    stack.port = await freePort();
+    stack.url = `http://127.0.0.1:${stack.port}`;
+    const preset = process.env.PRESET ?? 'release';
+    stack.output = execFileSync(
+      join(root, 'deploy/up'),
+      ['--port', String(stack.port), '--dir', stack.dir, '--no-install', '--preset', preset],
+      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], timeout: 600000 },
+    );
+    stack.config = readFileSync(join(stack.dir, 'gamepicker.conf'), 'utf8');
+    const login = await stack.call('POST', '/api/auth/login', { key: stack.setting('ADMIN_KEY') });
+    stack.token = login.body.token;
+    return stack;
+  }
+
+  down() {
+    execFileSync(join(root, 'deploy/down'), ['--dir', this.dir], { stdio: 'inherit', timeout: 60000 });
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  setting(name) {
+    return this.config.match(new RegExp(`^${name}=(.*)$`, 'm'))[1];
+  }
+
+  /** One request; as the admin once logged in. */
+  async call(method, path, body) {
+    const headers = { 'Content-Type': 'application/json' };
+    if (this.token) headers.Authorization = `Bearer ${this.token}`;
+    const response = await fetch(this.url + path, { method, headers, body: body && JSON.stringify(body) });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, body: text ? JSON.parse(text) : undefined };
+  }
+
+  /** A WebSocket client that keeps what it received. */
+  async connect() {
+    const client = new Client(`ws://127.0.0.1:${this.port}/api/sessions/live`);
+    await client.opened;
+    return client;
+  }
+
+  /** A client that is authenticated and subscribed to the session. */
+  async follow(sessionId) {
+    const client = await this.connect();
+    client.send({ type: 'auth', token: this.token });
+    await client.next('auth_success');
+    client.send({ type: 'subscribe', sessionId });
+    await client.next('subscribed');
+    return client;
+  }
+
+  /** Closes whatever session is active, so that tests do not depend on each other. */
+  async freshSession() {
+    const { body: active } = await this.call('GET', '/api/sessions/active');
+    if (active) await this.call('POST', `/api/sessions/${active.id}/close`);
+    return (await this.call('POST', '/api/sessions', {})).body;
+  }
+
+  /** The pids of processes of this instance whose command line matches. */
+  pids(pattern) {
+    try {
+      return execFileSync('pgrep', ['-f', `${pattern}.*${this.dir}`], { encoding: 'utf8' }).trim().split('\n').map(Number);
+    } catch {
+      return [];
+    }
+  }
+}
+
+class Client {
+  constructor(url) {
+    this.messages = [];
+    this.socket = new WebSocket(url);
+    this.opened = once(this.socket, 'open');
+    this.closed = new Promise((resolve) => this.socket.on('close', (code) => resolve(code)));
+    this.socket.on('error', () => {});
+    this.socket.on('message', (data) => this.messages.push(JSON.parse(data)));
+  }
+  send(message) {
+    this.socket.send(JSON.stringify(message));
+  }
+  /** The first message of this type that was not taken yet. */
+  async next(type, limit = 10000) {
+    const index = await until(`a ${type} message`, () => this.messages.findIndex((m) => m.type === type) + 1, limit);
+    return this.messages.splice(index - 1, 1)[0];
+  }
+  close() {
+    this.socket.close();
+  }
+}
+
+/** A webhook receiver that keeps the raw bytes; `status` decides what it answers. */
+export async function receiver() {
+  const app = express();
+  const received = [];
+  const state = { received, status: 200 };
+  app.post('/hook', express.raw({ type: '*/*', limit: '1mb' }), (request, response) => {
+    received.push({ headers: request.headers, body: request.body });
+    response.status(state.status).send('thanks');
+  });
+  const server = app.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  state.url = `http://127.0.0.1:${server.address().port}/hook`;
+  state.close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return state;
+}
