@@ -38,13 +38,16 @@ install_packages() {
 # instance_folder DIR: its absolute path, without links.
 instance_folder() { realpath -m "$1"; }
 
+# command_line PID: its words, each followed by a space; nothing when it is gone.
+command_line() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null || true; }
+
 # instance_pids DIR: every process of the instance, by the folder in its command line. The spellings are exact words, so
 # that /srv/a does not find /srv/ab.
 instance_pids() {
   local dir=$1 pid
   for pid in $(pgrep -f -- "$dir/" || true); do
     [ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] || continue
-    case "$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)" in
+    case "$(command_line "$pid")" in
       *supervisord*" $dir/supervisord.conf "* | *mariadbd*"=$dir/database/"* | *handler*" $dir/gamepicker.conf "* | \
         *relay*" $dir/gamepicker.conf "* | *nginx*"$dir/nginx/nginx.conf"*) echo "$pid" ;;
     esac
@@ -61,7 +64,7 @@ control() { supervisorctl -c "$1/supervisord.conf" "${@:2}"; }
 # supervisor_runs DIR
 supervisor_runs() {
   local pid
-  pid=$(cat "$1/supervisord.pid" 2>/dev/null) && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF " $1/supervisord.conf "
+  pid=$(cat "$1/supervisord.pid" 2>/dev/null) && command_line "$pid" | grep -qF " $1/supervisord.conf "
 }
 
 # wait_gone SECONDS DIR: until no process of the instance is left.

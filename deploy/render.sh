@@ -2,8 +2,10 @@
 # Sourced by deploy/up: writes the configuration files of an instance from its variables (dir, sockets, port, root, build,
 # service_user).
 
+: "${dir:?}" "${port:?}" "${root:?}"  # set by deploy/up, and before the first function is called:
+declare build service_user sockets
 # shellcheck source=sql/client.sh
-. "${root:?}/sql/client.sh"
+. "$root/sql/client.sh"
 
 # shellcheck disable=SC2034  # used by deploy/up
 handler_groups=(auth games sessions picker stats votes webhooks)
