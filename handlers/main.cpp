@@ -18,13 +18,20 @@
 namespace gamepicker {
 namespace {
 
-/// `--resource games`, or the program's own name when it was installed as `games.fcgi`; empty serves everything.
+/// `--resource games`, or the program's own name when it was installed as `games.fcgi`; empty serves everything. Throws
+/// std::invalid_argument for an argument that is none of ours.
 std::string resource_argument(int argc, char** argv) {
-  for (int i = 1; i + 1 < argc; ++i) {
-    if (std::string_view(argv[i]) == "--resource") return argv[i + 1];
-  }
   const std::filesystem::path name = std::filesystem::path(argv[0]).filename();
-  return name.extension() == ".fcgi" || name.extension() == ".cgi" ? name.stem().string() : std::string();
+  const bool named_after_resource = name.extension() == ".fcgi" || name.extension() == ".cgi";
+  std::string resource = named_after_resource ? name.stem().string() : std::string();
+  for (int i = 1; i < argc; i += 2) {
+    const std::string_view option = argv[i];
+    if ((option != "--resource" && option != "--config") || i + 1 == argc) {
+      throw std::invalid_argument("usage: handler --config FILE [--resource NAME]");
+    }
+    if (option == "--resource") resource = argv[i + 1];
+  }
+  return resource;
 }
 
 /// Plain CGI: the environment belongs to the web server, so only the file counts, and without an argument it lies beside

@@ -19,7 +19,9 @@ void Client::mark_dirty() {
   dirty_.push_back(this);
 }
 
-void Client::reply(std::string_view json) { send_control(Opcode::text, json); }
+void Client::reply(std::string_view json) {
+  send_control(Opcode::text, json);
+}
 
 void Client::send_control(Opcode opcode, std::string_view payload) {
   if (!is_open() || !make_room(payload.size())) return;
@@ -41,8 +43,8 @@ void Client::enqueue(FramePtr frame) {
   mark_dirty();
 }
 
-// A burst within one tick is no sign of a slow client: what the socket takes now does not count. An empty queue takes
-// a frame of any size, else a client with a small bound could never get past it.
+// A burst within one tick is no sign of a slow client: what the socket takes now does not count. An empty
+// queue takes a frame of any size, else a client with a small bound could never get past it.
 bool Client::make_room(std::size_t bytes) {
   while (!queue_.empty() && queue_.bytes() + bytes > max_queue_bytes_) {
     const SendQueue::Result result = write_armed ? SendQueue::Result::blocked : queue_.flush(socket_);

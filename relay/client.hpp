@@ -33,13 +33,14 @@ struct Membership {
   std::vector<PendingSubscribe> pending;
 };
 
-/// One connection: its socket, what it still has to send, and what it is allowed. Lives in Connections, which also
-/// closes the socket; everything else refers to it only while it is connected. Used by the I/O thread alone.
+/// One connection: its socket, what it still has to send, and what it is allowed. Lives in Connections, which
+/// also closes the socket; everything else refers to it only while it is connected. Used by the I/O thread
+/// alone.
 class Client : public TimerWheel::Entry {
  public:
-  /// handshake: waiting for the request. open: WebSocket. closing: our close frame is queued or out, waiting for the
-  /// peer's. lingering: our side of the socket is, or after the last byte will be, shut; waiting for the peer's end.
-  /// dead: only burial is left.
+  /// handshake: waiting for the request. open: WebSocket. closing: our close frame is queued or out, waiting
+  /// for the peer's. lingering: our side of the socket is, or after the last byte will be, shut; waiting for
+  /// the peer's end. dead: only burial is left.
   enum class Phase : std::uint8_t { handshake, open, closing, lingering, dead };
 
   /// `dirty` outlives the client.
@@ -94,8 +95,9 @@ class Client : public TimerWheel::Entry {
   bool write_armed = false;
   bool shut = false;
   bool left_hub = false;
-  std::uint8_t pings_sent = 0;  ///< since it was last heard
-  SteadyTime since;             ///< when the present phase began
+  bool admitted = false;         ///< counts against the connection limits
+  std::uint32_t pings_sent = 0;  ///< since it was last heard
+  SteadyTime since;              ///< when the present phase began
   SteadyTime last_heard;
   std::optional<SteadyTime> leave_at;  ///< when a stopping relay closes it
   std::string inbox;                   ///< the incomplete request

@@ -7,8 +7,8 @@
 #include <Poco/Data/RecordSet.h>
 #include <Poco/Data/Session.h>
 #include <mysql/mysql.h>
-#include <sys/socket.h>
 
+#include <chrono>
 #include <cstdlib>
 
 #include "shared/schema.hpp"
@@ -17,9 +17,10 @@ namespace gamepicker {
 namespace {
 
 constexpr std::size_t kConnectTimeoutSeconds = 5;
-/// A statement that has not answered by then is given up: the server hangs or the network lost it. Above
-/// innodb_lock_wait_timeout, far above what any statement of ours takes.
-constexpr time_t kAnswerTimeoutSeconds = 20;
+/// What has not answered by then is given up: the server hangs or the network lost it. Above
+/// innodb_lock_wait_timeout, far above what any statement of ours takes. The client library would wait for ever; Poco
+/// offers no way to set its read timeout, and it retries when the socket's own runs out.
+constexpr std::chrono::seconds kAnswerTimeout{20};
 
 constexpr std::string_view kSessionSetup[] = {
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
@@ -52,15 +53,11 @@ std::string connection_string(const Config& config) {
   return text + "host=localhost";
 }
 
-/// The client library waits for ever otherwise, and Poco offers no way to say so before it connects.
-void limit_waiting(const Poco::Data::Session& session) {
-  auto* impl = dynamic_cast<Poco::Data::MySQL::SessionImpl*>(const_cast<Poco::Data::Session&>(session).impl());
-  if (impl == nullptr) return;
-  MYSQL* const handle = impl->handle();
-  const auto descriptor = static_cast<int>(mysql_get_socket(handle));
-  const timeval limit{kAnswerTimeoutSeconds, 0};
-  ::setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  ::setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+/// The client library's own socket.
+int socket_of(Poco::Data::Session& session) {
+  auto* impl = dynamic_cast<Poco::Data::MySQL::SessionImpl*>(session.impl());
+  if (impl == nullptr) throw DatabaseError("not a MySQL session");
+  return static_cast<int>(mysql_get_socket(impl->handle()));
 }
 
 SqlValue read_field(Poco::Data::RecordSet& records, std::size_t column, std::size_t row) {
@@ -108,7 +105,11 @@ void bind_all(Poco::Data::Statement& statement, SqlValues& parameters) {
 }  // namespace
 
 struct Database::Session {
+  explicit Session(const std::string& connection_string)
+      : poco("MySQL", connection_string, kConnectTimeoutSeconds), socket(socket_of(poco)) {}
+
   Poco::Data::Session poco;
+  SocketHandle socket;
 };
 
 std::int64_t SqlRow::integer(std::size_t column) const {
@@ -138,10 +139,11 @@ Database::~Database() = default;
 
 bool Database::connected() const { return session_ != nullptr; }
 
-/// Runs `work`; any failure drops the session and leaves as DatabaseError.
+/// Runs `work` under the time limit; any failure drops the session and leaves as DatabaseError.
 template <typename Work>
 auto Database::guarded(Work&& work) {
   try {
+    const Watchdog::Guard guard(watchdog_, session_->socket.descriptor(), Watchdog::Clock::now() + kAnswerTimeout);
     return work();
   } catch (const DatabaseError&) {
     session_.reset();
@@ -157,10 +159,12 @@ auto Database::guarded(Work&& work) {
 
 void Database::connect() {
   if (session_) return;
+  try {
+    session_ = std::make_unique<Session>(connection_string_);
+  } catch (const Poco::Exception& error) {
+    throw DatabaseError(error.displayText());
+  }
   guarded([&] {
-    session_ = std::make_unique<Session>(
-        Session{Poco::Data::Session("MySQL", connection_string_, kConnectTimeoutSeconds)});
-    limit_waiting(session_->poco);
     for (const std::string_view sql : kSessionSetup) {
       Poco::Data::Statement statement(session_->poco);
       statement << std::string(sql);
@@ -213,14 +217,18 @@ std::size_t Database::execute(std::string_view sql, SqlValues parameters) {
 void Database::transaction(const std::function<void()>& work) {
   commit_unknown_ = false;
   connect();
-  guarded([&] {
-    // Dropping the session is what rolls back: the server does so when the connection ends.
-    session_->poco.begin();
+  guarded([&] { session_->poco.begin(); });
+  try {
     work();
-    commit_unknown_ = true;
-    session_->poco.commit();
-    commit_unknown_ = false;
-  });
+  } catch (...) {
+    // Dropping the session is what rolls back: the server does so when the connection ends.
+    session_.reset();
+    throw;
+  }
+  if (!session_) throw DatabaseError("the session was lost within a transaction");
+  commit_unknown_ = true;
+  guarded([&] { session_->poco.commit(); });
+  commit_unknown_ = false;
 }
 
 std::string placeholders(std::size_t count) {

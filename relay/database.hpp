@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "relay/watchdog.hpp"
 #include "shared/config.hpp"
 
 namespace gamepicker {
@@ -68,6 +69,8 @@ class Database {
   void transaction(const std::function<void()>& work);
   /// Whether the last transaction failed in its COMMIT, so that nobody knows whether it happened.
   bool commit_unknown() const { return commit_unknown_; }
+  /// Its outcome has been looked up.
+  void forget_commit() { commit_unknown_ = false; }
 
  private:
   struct Session;
@@ -75,6 +78,7 @@ class Database {
   auto guarded(Work&& work);
 
   std::string connection_string_;
+  Watchdog watchdog_;
   std::unique_ptr<Session> session_;
   std::uint64_t generation_ = 0;
   bool commit_unknown_ = false;

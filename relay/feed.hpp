@@ -17,8 +17,8 @@ struct Frame {
 
 using FramePtr = std::shared_ptr<const Frame>;
 
-/// What the event reader tells the I/O side. Thread-safe; called from the reader's thread. Calls arrive in the order
-/// they are made, which is what makes "the answer, then everything after it" hold.
+/// What the event reader tells the I/O side. Thread-safe; called from the reader's thread. Calls arrive in
+/// the order they are made, which is what makes "the answer, then everything after it" hold.
 class Feed {
  public:
   virtual ~Feed() = default;
@@ -26,8 +26,8 @@ class Feed {
   /// Live events of tracked channels, in offset order per channel. May wait while the I/O side is behind.
   virtual void publish(std::vector<FramePtr> frames) = 0;
 
-  /// The answer to ChannelTracker::track(): the channel's current offset, or nothing when its session does not exist
-  /// (the channel then is not tracked). Exactly one answer for each track().
+  /// The answer to ChannelTracker::track(): the channel's current offset, or nothing when its session does
+  /// not exist (the channel then is not tracked). Exactly one answer for each track().
   virtual void tracked(const std::string& channel, std::optional<std::uint64_t> head) = 0;
 };
 
@@ -36,8 +36,8 @@ class ChannelTracker {
  public:
   virtual ~ChannelTracker() = default;
 
-  /// The first local subscriber came: look up the channel, answer Feed::tracked(), and from then on publish every
-  /// later event of it, in order. Never asked again before the answer has come.
+  /// The first local subscriber came: look up the channel, answer Feed::tracked(), and from then on publish
+  /// every later event of it, in order. Never asked again before the answer has come.
   virtual void track(std::string channel) = 0;
 
   /// The last local subscriber left. Only called for a channel that was answered with a head.

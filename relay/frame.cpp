@@ -17,7 +17,8 @@ void release(std::string& text) {
   }
 }
 
-// Section 7.4: 1004-1006 and 1015 never travel, 1016-2999 are not assigned, below 1000 and from 5000 on not valid.
+// Section 7.4: 1004-1006 and 1015 never travel, 1016-2999 are not assigned, below 1000 and from 5000 on not
+// valid.
 bool is_valid_close_code(std::uint16_t code) {
   if (code >= 3000) return code < 5000;
   return code >= 1000 && code <= 1014 && (code < 1004 || code > 1006);
@@ -41,7 +42,9 @@ std::string encode_frame(Opcode opcode, std::string_view payload) {
   return frame.append(payload);
 }
 
-std::string encode_text_frame(std::string_view text) { return encode_frame(Opcode::text, text); }
+std::string encode_text_frame(std::string_view text) {
+  return encode_frame(Opcode::text, text);
+}
 
 std::string encode_close_frame(std::uint16_t code, std::string_view reason) {
   if (code == close_code::none) return encode_frame(Opcode::close, {});
@@ -190,7 +193,8 @@ FrameParser::Item FrameParser::finish_close() {
   if (control_.empty()) return {Kind::close, {}, close_code::none};
   const auto byte = [this](std::size_t i) { return static_cast<std::uint8_t>(control_[i]); };
   const auto code = static_cast<std::uint16_t>(control_.size() < 2 ? 0 : byte(0) << 8 | byte(1));
-  const std::string_view reason = std::string_view(control_).substr(std::min<std::size_t>(2, control_.size()));
+  const std::string_view reason =
+      std::string_view(control_).substr(std::min<std::size_t>(2, control_.size()));
   Utf8Validator utf8;
   if (!is_valid_close_code(code)) {
     fail(close_code::protocol_error, "invalid close code");

@@ -29,8 +29,8 @@ inline constexpr std::uint16_t invalid_text = 1007;
 inline constexpr std::uint16_t too_big = 1009;
 }  // namespace close_code
 
-/// Reads a client's frames from bytes that arrive in any pieces. Keeps what has arrived of the current message and
-/// nothing more: a length in a header reserves no memory. Small when idle.
+/// Reads a client's frames from bytes that arrive in any pieces. Keeps what has arrived of the current
+/// message and nothing more: a length in a header reserves no memory. Small when idle.
 class FrameParser {
  public:
   struct Options {
@@ -50,8 +50,8 @@ class FrameParser {
   FrameParser() = default;
   explicit FrameParser(Options options) : options_(options) {}
 
-  /// Takes bytes off the front of `input` up to the end of the next message or control frame; `incomplete` when it
-  /// used all of them. After a violation it returns that violation for ever.
+  /// Takes bytes off the front of `input` up to the end of the next message or control frame; `incomplete`
+  /// when it used all of them. After a violation it returns that violation for ever.
   Item next(std::string_view& input);
 
  private:
@@ -71,9 +71,9 @@ class FrameParser {
   std::uint8_t header_size_ = 0;
   bool in_payload_ = false;
   bool final_ = false;
-  bool delivered_ = false;     ///< something was handed out and is to be emptied
-  std::uint8_t opcode_ = 0;    ///< of the current frame
-  std::uint8_t message_ = 0;   ///< opcode of the message in progress, 0 when there is none
+  bool delivered_ = false;    ///< something was handed out and is to be emptied
+  std::uint8_t opcode_ = 0;   ///< of the current frame
+  std::uint8_t message_ = 0;  ///< opcode of the message in progress, 0 when there is none
   std::uint8_t mask_at_ = 0;
   std::array<std::uint8_t, 4> mask_{};
   std::uint32_t remaining_ = 0;

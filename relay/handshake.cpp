@@ -31,10 +31,13 @@ bool is_field_value(std::string_view text) {
   });
 }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char x, char y) { return lower(x) == lower(y); });
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -54,16 +57,17 @@ class Head {
   void add(std::string_view line) {
     const auto colon = line.find(':');
     // A name must stand directly before its colon; a line that begins with a space would be a folded one.
-    if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) throw Refusal{400, "Bad request"};
+    if (colon == std::string_view::npos || !is_token(line.substr(0, colon)))
+      throw Refusal{400, "Bad request"};
     const std::string_view value = trimmed(line.substr(colon + 1));
     if (!is_field_value(value)) throw Refusal{400, "Bad request"};
     fields_.push_back({line.substr(0, colon), value});
   }
 
   std::size_t count(std::string_view name) const {
-    return static_cast<std::size_t>(
-        std::count_if(fields_.begin(), fields_.end(),
-                      [name](const Field& field) { return equal_ignoring_case(field.name, name); }));
+    return static_cast<std::size_t>(std::count_if(fields_.begin(), fields_.end(), [name](const Field& field) {
+      return equal_ignoring_case(field.name, name);
+    }));
   }
 
   /// The only field of this name; empty when absent. Throws Refusal when there are several.
@@ -159,14 +163,22 @@ UpgradeRequest read_request(std::string_view head) {
 
 std::string_view reason_phrase(int status) {
   switch (status) {
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 426: return "Upgrade Required";
-    case 431: return "Request Header Fields Too Large";
-    case 503: return "Service Unavailable";
-    default: return "Bad Request";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 426:
+      return "Upgrade Required";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "Bad Request";
   }
 }
 
@@ -195,7 +207,8 @@ std::string websocket_accept(std::string_view key) {
 }
 
 std::string upgrade_response(const UpgradeRequest& request) {
-  return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
+  return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+         "Upgrade\r\nSec-WebSocket-Accept: " +
          request.accept + "\r\n\r\n";
 }
 

@@ -22,7 +22,9 @@ void reply_subscribed(Client& client, const Channel& channel, const std::string&
 
 }  // namespace
 
-Hub::Hub(ChannelTracker& tracker) : tracker_(tracker) { channel_for(std::string(kSessionsChannel), std::nullopt); }
+Hub::Hub(ChannelTracker& tracker) : tracker_(tracker) {
+  channel_for(std::string(kSessionsChannel), std::nullopt);
+}
 
 Channel& Hub::channel_for(const std::string& name, std::optional<std::int64_t> session_id) {
   std::unique_ptr<Channel>& slot = channels_[name];
@@ -48,7 +50,8 @@ void Hub::join_everybody(Client& client) {
 Hub::Outcome Hub::subscribe(Client& client, std::int64_t session_id, std::string ack) {
   const std::string name = session_channel(session_id);
   const auto known = channels_.find(name);
-  auto membership = known == channels_.end() ? client.memberships.end() : membership_of(client, *known->second);
+  auto membership =
+      known == channels_.end() ? client.memberships.end() : membership_of(client, *known->second);
   if (membership == client.memberships.end()) {
     // The channel of all clients does not count.
     if (client.memberships.size() > kMaxSubscriptions) return Outcome::too_many;
@@ -78,8 +81,8 @@ void Hub::leave(Client& client) {
   while (!client.memberships.empty()) remove(client, client.memberships.size() - 1);
 }
 
-// Members before the cursor have had the running pass, the others not: a hole in the first part is filled with the
-// last of that part, and only then the hole before the cursor with the last of all.
+// Members before the cursor have had the running pass, the others not: a hole in the first part is filled
+// with the last of that part, and only then the hole before the cursor with the last of all.
 void Hub::remove(Client& client, std::size_t membership) {
   Channel& channel = *client.memberships[membership].channel;
   std::size_t hole = client.memberships[membership].index;
@@ -93,7 +96,8 @@ void Hub::remove(Client& client, std::size_t membership) {
   if (hole < channel.cursor) move_into_hole(--channel.cursor);
   move_into_hole(channel.members.size() - 1);
   channel.members.pop_back();
-  if (membership + 1 != client.memberships.size()) std::swap(client.memberships[membership], client.memberships.back());
+  if (membership + 1 != client.memberships.size())
+    std::swap(client.memberships[membership], client.memberships.back());
   client.memberships.pop_back();
   drop_if_unused(channel);
 }
@@ -121,7 +125,8 @@ void Hub::tracked(const std::string& name, std::optional<std::uint64_t> head) {
   for (Channel::Member& member : channel.members) {
     member.since = channel.head;
     auto pending = std::move(membership_of(*member.client, channel)->pending);
-    for (const PendingSubscribe& subscribe : pending) reply_subscribed(*member.client, channel, subscribe.ack);
+    for (const PendingSubscribe& subscribe : pending)
+      reply_subscribed(*member.client, channel, subscribe.ack);
   }
   drop_if_unused(channel);
 }

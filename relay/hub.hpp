@@ -14,8 +14,8 @@
 
 namespace gamepicker {
 
-/// One channel with local subscribers. `asking`: the event reader has not answered yet, so all members are waiting
-/// for their reply and nothing is delivered.
+/// One channel with local subscribers. `asking`: the event reader has not answered yet, so all members are
+/// waiting for their reply and nothing is delivered.
 struct Channel {
   struct Member {
     Client* client = nullptr;
@@ -32,8 +32,8 @@ struct Channel {
   std::size_t cursor = 0;        ///< members before this one have had the pass
 };
 
-/// Who hears what. Events are queued for subscribers in passes that can be interrupted, so that one large channel
-/// delays nobody else. Used by the I/O thread alone.
+/// Who hears what. Events are queued for subscribers in passes that can be interrupted, so that one large
+/// channel delays nobody else. Used by the I/O thread alone.
 class Hub {
  public:
   static constexpr std::size_t kSlice = 512;
@@ -46,8 +46,8 @@ class Hub {
   /// Every authenticated client hears `sessions`.
   void join_everybody(Client& client);
 
-  /// Replies `subscribed` or `Session not found` as soon as that is known; immediately when the channel is followed
-  /// already. When the database is away, that is when it is back.
+  /// Replies `subscribed` or `Session not found` as soon as that is known; immediately when the channel is
+  /// followed already. When the database is away, that is when it is back.
   Outcome subscribe(Client& client, std::int64_t session_id, std::string ack);
   /// Removes the client; the reply is the caller's.
   Outcome unsubscribe(Client& client, std::int64_t session_id);

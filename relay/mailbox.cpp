@@ -1,10 +1,10 @@
 #include "relay/mailbox.hpp"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <system_error>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 namespace gamepicker {
 namespace {
@@ -27,7 +27,9 @@ std::size_t weight_of(const std::vector<FramePtr>& frames) {
 
 Mailbox::Mailbox() : wake_(make_eventfd()) {}
 
-Mailbox::~Mailbox() { ::close(wake_); }
+Mailbox::~Mailbox() {
+  ::close(wake_);
+}
 
 void Mailbox::publish(std::vector<FramePtr> frames) {
   if (frames.empty()) return;

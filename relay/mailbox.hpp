@@ -8,8 +8,8 @@
 
 namespace gamepicker {
 
-/// The way from the event reader's thread into the I/O loop: one queue in one order, and an eventfd that wakes the
-/// loop. Bounded: publish() waits while more than 32 MiB lie in it.
+/// The way from the event reader's thread into the I/O loop: one queue in one order, and an eventfd that
+/// wakes the loop. Bounded: publish() waits while more than 32 MiB lie in it.
 class Mailbox final : public Feed {
  public:
   struct Tracked {

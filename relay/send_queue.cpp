@@ -1,11 +1,11 @@
 #include "relay/send_queue.hpp"
 
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 namespace gamepicker {
 namespace {

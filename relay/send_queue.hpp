@@ -21,7 +21,8 @@ class SendQueue {
   /// Drops all that has not been begun, so that a close frame is next.
   void drop_pending();
 
-  /// One sendmsg of up to 64 pieces. `more`: there is more and the socket may take it; `blocked`: wait for EPOLLOUT.
+  /// One sendmsg of up to 64 pieces. `more`: there is more and the socket may take it; `blocked`: wait for
+  /// EPOLLOUT.
   Result flush(int socket);
 
   std::size_t bytes() const { return bytes_; }

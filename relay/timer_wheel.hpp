@@ -8,9 +8,9 @@ namespace gamepicker {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-/// One deadline per entry, thousands of entries, cheap to move: entries hang in intrusive lists, one list a tick.
-/// A deadline beyond the horizon fires at the horizon, and any deadline up to one tick late: whoever is called looks
-/// at its own clock and schedules again. Entries must be cancelled before they die.
+/// One deadline per entry, thousands of entries, cheap to move: entries hang in intrusive lists, one list a
+/// tick. A deadline beyond the horizon fires at the horizon, and any deadline up to one tick late: whoever is
+/// called looks at its own clock and schedules again. Entries must be cancelled before they die.
 class TimerWheel {
  public:
   static constexpr std::chrono::milliseconds kTick{50};

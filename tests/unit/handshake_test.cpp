@@ -1,9 +1,9 @@
-#include <boost/test/unit_test.hpp>
+#include "relay/handshake.hpp"
 
 #include <string>
 #include <variant>
 
-#include "relay/handshake.hpp"
+#include <boost/test/unit_test.hpp>
 
 namespace gamepicker {
 namespace {
@@ -83,9 +83,7 @@ BOOST_AUTO_TEST_CASE(requests_are_judged_strictly) {
       {"a short key", {.key = "Sec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n"}, 400},
       {"a key of 18 bytes", {.key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZTEy\r\n"}, 400},
       {"a key that is not base64", {.key = "Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!==\r\n"}, 400},
-      {"two keys",
-       {.more = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"},
-       400},
+      {"two keys", {.more = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"}, 400},
       {"a body", {.more = "Content-Length: 5\r\n"}, 400},
       {"no body", {.more = "Content-Length: 0\r\n"}, 101},
       {"a chunked body", {.more = "Transfer-Encoding: chunked\r\n"}, 400},
@@ -96,7 +94,9 @@ BOOST_AUTO_TEST_CASE(requests_are_judged_strictly) {
       {"a zero byte", {.more = std::string("X-A: b\0c\r\n", 10)}, 400},
   };
   for (const auto& one : cases) {
-    BOOST_TEST_CONTEXT(one.name) { BOOST_TEST(status_of(one.line.head()) == one.status); }
+    BOOST_TEST_CONTEXT(one.name) {
+      BOOST_TEST(status_of(one.line.head()) == one.status);
+    }
   }
 }
 
@@ -113,8 +113,9 @@ BOOST_AUTO_TEST_CASE(refusals_are_json_and_end_the_connection) {
              "Cache-Control: no-store\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
              "{\"error\":\"Too many connections\"}");
   const std::string upgrade = refusal_response({426, "WebSocket upgrade required"});
-  BOOST_TEST(upgrade.find("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade, close\r\n") !=
-             std::string::npos);
+  BOOST_TEST(
+      upgrade.find("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade, close\r\n") !=
+      std::string::npos);
   BOOST_TEST(refusal_response({405, "Method not allowed"}).find("Allow: GET\r\n") != std::string::npos);
 }
 

@@ -1,0 +1,171 @@
+#include "relay/io_loop.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "shared/log.hpp"
+
+namespace gamepicker {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kBacklog = 4096;
+constexpr int kAcceptsPerTick = 256;
+constexpr int kSendBuffer = 64 * 1024;     // what the kernel may hold for a client that does not read
+constexpr milliseconds kAcceptPause{100};  // out of descriptors, or full
+constexpr milliseconds kStopLimit{8'000};  // leaves two seconds of the ten for the other threads
+
+[[noreturn]] void fail(const std::string& what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+int listen_on(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    throw std::system_error(ENAMETOOLONG, std::generic_category(), "RELAY_SOCKET " + path);
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (listener < 0) fail("socket");
+  ::unlink(path.c_str());  // of a relay that was killed
+  // nginx' workers run as another user; who may get here is decided by the folder.
+  if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::chmod(path.c_str(), 0666) != 0 || ::listen(listener, kBacklog) != 0) {
+    const int error = errno;
+    ::close(listener);
+    errno = error;
+    fail("cannot listen on " + path);
+  }
+  return listener;
+}
+
+}  // namespace
+
+IoLoop::IoLoop(const Config& config, Mailbox& mailbox, ChannelTracker& tracker, int stop)
+    : config_(config),
+      mailbox_(mailbox),
+      stop_(stop),
+      now_(Clock::now()),
+      hub_(tracker),
+      protocol_(config, hub_),
+      connections_(config, epoll_, hub_, protocol_, now_),
+      listener_(listen_on(config.relay_socket)) {
+  epoll_.add(listener_, EPOLLIN);
+  epoll_.add(mailbox_.descriptor(), EPOLLIN);
+  epoll_.add(stop_, EPOLLIN);
+}
+
+IoLoop::~IoLoop() {
+  if (listener_ >= 0) ::close(listener_);
+}
+
+void IoLoop::run() {
+  while (!stopping_ || (connections_.count() > 0 && now_ < stop_by_)) tick();
+  if (connections_.count() > 0)
+    log_warning("connections left at the end: " + std::to_string(connections_.count()));
+  connections_.kill_all();
+  connections_.flush(now_);
+  mailbox_.close();
+}
+
+void IoLoop::tick() {
+  bool mail = false;
+  bool arrivals = false;
+  const auto events = epoll_.wait(timeout());
+  now_ = Clock::now();
+  for (const epoll_event& event : events) {
+    const int descriptor = event.data.fd;
+    if (descriptor == mailbox_.descriptor()) {
+      mail = true;
+    } else if (descriptor == listener_) {
+      arrivals = true;
+    } else if (descriptor == stop_) {
+      begin_stop();
+    } else {
+      connections_.ready(descriptor, event.events, now_);
+    }
+  }
+  // Mail waits while a broadcast is under way: then the mailbox fills up, and its bound holds the reader
+  // back.
+  if (mail && !hub_.has_backlog()) take_mail();
+  const bool broadcasting = hub_.deliver_slice();
+  connections_.expire(now_);
+  busy_ = connections_.flush(now_) || broadcasting;
+  // After the burial: a new socket may get a descriptor that was just closed.
+  if (arrivals && !stopping_) accept_some();
+  if (!accepting_ && !stopping_ && now_ >= accept_again_) resume_accepting();
+}
+
+int IoLoop::timeout() const {
+  if (busy_) return 0;
+  int wait = connections_.milliseconds_to_next(now_);
+  const auto at_most = [&](SteadyTime at) {
+    const auto left = std::chrono::ceil<milliseconds>(at - now_).count();
+    const int bounded = static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
+    wait = wait < 0 ? bounded : std::min(wait, bounded);
+  };
+  if (!accepting_ && !stopping_) at_most(accept_again_);
+  if (stopping_) at_most(stop_by_);
+  return wait;
+}
+
+void IoLoop::accept_some() {
+  for (int i = 0; i < kAcceptsPerTick; ++i) {
+    if (connections_.full()) return pause_accepting();
+    const int socket = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (socket < 0) {
+      if (errno == EAGAIN) return;
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      log_error(std::string("accept: ") + std::strerror(errno));
+      return pause_accepting();
+    }
+    ::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
+    connections_.add(socket, now_);
+  }
+}
+
+void IoLoop::pause_accepting() {
+  epoll_.remove(listener_);
+  accepting_ = false;
+  accept_again_ = now_ + kAcceptPause;
+}
+
+void IoLoop::resume_accepting() {
+  epoll_.add(listener_, EPOLLIN);
+  accepting_ = true;
+}
+
+void IoLoop::take_mail() {
+  for (const Mailbox::Item& item : mailbox_.take()) {
+    if (const auto* frames = std::get_if<std::vector<FramePtr>>(&item)) {
+      hub_.publish(*frames);
+    } else {
+      const auto& answer = std::get<Mailbox::Tracked>(item);
+      hub_.tracked(answer.channel, answer.head);
+    }
+  }
+}
+
+void IoLoop::begin_stop() {
+  if (stopping_) return;
+  log_info("stopping, " + std::to_string(connections_.count()) + " connections");
+  stopping_ = true;
+  stop_by_ = now_ + kStopLimit;
+  epoll_.remove(stop_);
+  ::unlink(config_.relay_socket.c_str());
+  ::close(listener_);
+  listener_ = -1;
+  connections_.drain(now_);
+}
+
+}  // namespace gamepicker

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <string>
+
+#include "relay/connections.hpp"
+#include "relay/epoll.hpp"
+#include "relay/hub.hpp"
+#include "relay/mailbox.hpp"
+#include "relay/protocol.hpp"
+#include "shared/config.hpp"
+
+namespace gamepicker {
+
+/// The relay's I/O thread: accepts, reads, distributes and sends. Never touches the database and never blocks
+/// but in epoll_wait.
+class IoLoop {
+ public:
+  /// Listens on RELAY_SOCKET at once; throws std::system_error. All arguments outlive it. The loop ends when
+  /// `stop` (a signalfd or eventfd) becomes readable; it does not read it.
+  IoLoop(const Config& config, Mailbox& mailbox, ChannelTracker& tracker, int stop);
+  ~IoLoop();
+  IoLoop(const IoLoop&) = delete;
+  IoLoop& operator=(const IoLoop&) = delete;
+
+  /// Returns at most 8 s after `stop`; closes the mailbox then.
+  void run();
+
+ private:
+  void tick();
+  void accept_some();
+  void pause_accepting();
+  void resume_accepting();
+  void take_mail();
+  void begin_stop();
+  int timeout() const;
+
+  const Config& config_;
+  Mailbox& mailbox_;
+  const int stop_;
+  SteadyTime now_;
+  Epoll epoll_;
+  Hub hub_;
+  Protocol protocol_;
+  Connections connections_;
+  int listener_ = -1;
+  bool accepting_ = true;
+  bool stopping_ = false;
+  bool busy_ = false;  ///< work is left that waits for no descriptor
+  SteadyTime accept_again_{};
+  SteadyTime stop_by_{};
+};
+
+}  // namespace gamepicker

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace gamepicker {
+
+/// One try of one delivery.
+struct WebhookRequest {
+  std::uint64_t delivery_id = 0;
+  std::int64_t webhook_id = 0;
+  std::int64_t attempt = 1;
+  std::string url;
+  std::string secret;
+  std::string event_type;
+  std::string body;
+};
+
+struct WebhookResponse {
+  std::optional<int> status;  ///< nothing when no answer came
+  std::string error;          ///< empty exactly when the answer was a 2xx in time
+  std::string body;           ///< its first 1 KiB, made valid UTF-8
+  std::optional<std::chrono::milliseconds> retry_after;
+  std::chrono::milliseconds duration{0};
+};
+
+/// POSTs deliveries. Thread-safe: every worker calls the same one. Connections are kept for a few seconds and used
+/// again by the next delivery of the same webhook.
+class WebhookSender {
+ public:
+  /// `timeout` covers everything from DNS to the last byte of the answer. `allow_private` switches the address and
+  /// port rules off.
+  WebhookSender(std::chrono::milliseconds timeout, bool allow_private);
+  ~WebhookSender();
+  WebhookSender(const WebhookSender&) = delete;
+  WebhookSender& operator=(const WebhookSender&) = delete;
+
+  /// Never throws for anything the endpoint or the network does; redirects are not followed.
+  WebhookResponse send(const WebhookRequest& request);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// `bytes` with everything that is not UTF-8 replaced by U+FFFD, cut at a character to at most `limit` bytes.
+std::string to_valid_utf8(std::string_view bytes, std::size_t limit);
+
+}  // namespace gamepicker
