@@ -8,8 +8,10 @@
 #include <Poco/Data/Session.h>
 #include <mysql/mysql.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <utility>
 
 #include "shared/schema.hpp"
 
@@ -102,6 +104,22 @@ void bind_all(Poco::Data::Statement& statement, SqlValues& parameters) {
   }
 }
 
+/// The server's sentence out of Poco's "[Comment]: ... [mysql_stmt_error]: <sentence> [mysql_stmt_errno]: ...", with
+/// the start of the statement.
+std::string sentence(const Poco::Exception& error) {
+  const std::string text = error.displayText();
+  const auto part = [&](std::string_view label, std::size_t limit) {
+    const auto start = text.find(label);
+    if (start == std::string::npos) return std::string();
+    const auto from = start + label.size();
+    return text.substr(from, std::min(text.find('\t', from) - from, limit));
+  };
+  const std::string server = part("_error]: ", 300);
+  if (server.empty()) return text.substr(0, 300);
+  const std::string statement = part("[statemnt]: ", 80);  // sic
+  return statement.empty() ? server : server + " in: " + statement;
+}
+
 }  // namespace
 
 struct Database::Session {
@@ -115,11 +133,14 @@ struct Database::Session {
 std::int64_t SqlRow::integer(std::size_t column) const {
   const SqlValue& value = values_.at(column);
   if (const auto* number = std::get_if<std::int64_t>(&value)) return *number;
-  if (const auto* id = std::get_if<std::uint64_t>(&value)) return static_cast<std::int64_t>(*id);
+  if (const auto* id = std::get_if<std::uint64_t>(&value); id != nullptr && std::in_range<std::int64_t>(*id)) {
+    return static_cast<std::int64_t>(*id);
+  }
   throw DatabaseError("column " + std::to_string(column) + " is not a number");
 }
 
 std::uint64_t SqlRow::id(std::size_t column) const {
+  if (const auto* id = std::get_if<std::uint64_t>(&values_.at(column))) return *id;
   const std::int64_t number = integer(column);
   if (number < 0) throw DatabaseError("column " + std::to_string(column) + " is negative");
   return static_cast<std::uint64_t>(number);
@@ -150,7 +171,7 @@ auto Database::guarded(Work&& work) {
     throw;
   } catch (const Poco::Exception& error) {
     session_.reset();
-    throw DatabaseError(error.displayText());
+    throw DatabaseError(sentence(error));
   } catch (...) {
     session_.reset();
     throw;
@@ -162,7 +183,7 @@ void Database::connect() {
   try {
     session_ = std::make_unique<Session>(connection_string_);
   } catch (const Poco::Exception& error) {
-    throw DatabaseError(error.displayText());
+    throw DatabaseError(sentence(error));
   }
   guarded([&] {
     for (const std::string_view sql : kSessionSetup) {

@@ -34,7 +34,7 @@ class SqlRow {
   explicit SqlRow(SqlValues values) : values_(std::move(values)) {}
 
   bool is_null(std::size_t column) const { return std::holds_alternative<std::nullptr_t>(values_.at(column)); }
-  /// Throw DatabaseError for a NULL, a value of the other kind, or a negative number read as unsigned.
+  /// Throw DatabaseError for a NULL, a value of the other kind, or a number out of range.
   std::int64_t integer(std::size_t column) const;
   std::uint64_t id(std::size_t column) const;
   const std::string& text(std::size_t column) const;

@@ -33,6 +33,8 @@ std::optional<milliseconds> parse_retry_after(std::string_view value, Timestamp 
     return value.size() > 9 ? kLongestRetryAfter
                             : std::min(milliseconds{std::stoll(std::string(value)) * 1000}, kLongestRetryAfter);
   }
+  // Poco's parser takes almost anything for a date: look at the frame first ("Sun, 15 Mar 2026 20:30:00 GMT").
+  if (value.size() != 29 || value[3] != ',' || !value.ends_with(" GMT")) return std::nullopt;
   Poco::DateTime date;
   int zone = 0;
   if (!Poco::DateTimeParser::tryParse(Poco::DateTimeFormat::HTTP_FORMAT, std::string(value), date, zone)) {

@@ -75,7 +75,7 @@ std::int64_t microseconds(std::chrono::milliseconds time) { return time.count() 
 
 std::uint64_t random_token() {
   std::random_device random;
-  return (std::uint64_t{random()} << 32) | random();
+  return ((std::uint64_t{random()} << 32) | random()) >> 1;  // columns are read as signed numbers
 }
 
 SqlValue text_or_null(const std::string& text) { return text.empty() ? SqlValue(nullptr) : SqlValue(text); }
@@ -156,8 +156,8 @@ std::vector<ClaimedDelivery> WebhookQueue::read_deliveries(const std::map<std::u
   SqlValues ids;
   for (const auto& entry : attempts) ids.emplace_back(entry.first);
   std::vector<ClaimedDelivery> deliveries;
-  const auto rows = database_.query(with_list(kReadDeliveries, ids.size()) + " ORDER BY d.id", std::move(ids));
-  for (const SqlRow& row : rows) {
+  const std::string sql = with_list(kReadDeliveries, ids.size()) + " ORDER BY d.id";
+  for (const SqlRow& row : database_.query(sql, std::move(ids))) {
     ClaimedDelivery delivery;
     delivery.delivery_id = row.id(0);
     delivery.webhook_id = row.integer(1);

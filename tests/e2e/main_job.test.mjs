@@ -148,7 +148,7 @@ test('kill -9 of the relay between commits and pushes loses no event and no webh
   const follower = await stack.follow(session.id);
   const votes = 40;
   for (let i = 0; i < votes; i++) {
-    if (i === 10 || i === 25) for (const pid of stack.pids('relay')) process.kill(pid, 'SIGKILL');
+    if (i === 10 || i === 25) for (const pid of stack.pids(/relay\/relay/)) process.kill(pid, 'SIGKILL');
     const { status } = await stack.call('POST', '/api/votes/live', {
       username: `voter${i}`, vote: 'up', timestamp: new Date().toISOString(),
     });
@@ -169,10 +169,10 @@ test('kill -9 of the relay between commits and pushes loses no event and no webh
 });
 
 for (const [part, pattern, path] of [
-  ['the games handlers', 'handler.*--resource games', '/api/games/1'],
-  ['the relay', 'relay/relay', '/health/ready'],
-  ['nginx', 'nginx: master', '/health'],
-  ['the database', 'mariadbd', '/health/ready'],
+  ['the games handlers', /--resource games/, '/api/games/1'],
+  ['the relay', /relay\/relay/, '/health/ready'],
+  ['nginx', /nginx: master/, '/health'],
+  ['the database', /mariadbd/, '/health/ready'],
 ]) {
   test(`${part} come back within seconds of a kill -9`, async () => {
     const before = stack.pids(pattern);

@@ -1,6 +1,6 @@
 // Brings a whole system up with deploy/up in a temporary folder, and gives tests real clients for it.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
@@ -38,6 +38,7 @@ export class Stack {
   static async up() {
     const stack = new Stack();
     stack.dir = mkdtempSync('/tmp/gpe2e-');
+    chmodSync(stack.dir, 0o755); // as root, the programs run as another user
     stack.port = await freePort();
     stack.url = `http://127.0.0.1:${stack.port}`;
     const preset = process.env.PRESET ?? 'release';
@@ -96,11 +97,10 @@ export class Stack {
 
   /** The pids of processes of this instance whose command line matches. */
   pids(pattern) {
-    try {
-      return execFileSync('pgrep', ['-f', `${pattern}.*${this.dir}`], { encoding: 'utf8' }).trim().split('\n').map(Number);
-    } catch {
-      return [];
-    }
+    return execFileSync('ps', ['-eo', 'pid=,args='], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => line.includes(`${this.dir}/`) && pattern.test(line))
+      .map((line) => Number.parseInt(line, 10));
   }
 }
 

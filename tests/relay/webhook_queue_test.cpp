@@ -1,0 +1,235 @@
+#include "relay/webhook_queue.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/support/webhooks.hpp"
+
+namespace gamepicker {
+namespace {
+
+using namespace std::chrono_literals;
+using Kind = AttemptOutcome::Kind;
+
+struct QueueFixture {
+  test::TestDatabase database;
+  test::WebhookData data{database};
+  Database connection{database.config()};
+  WebhookQueue queue{connection};
+
+  std::vector<ClaimedDelivery> claim(std::size_t slots = 1) { return queue.claim(queue.owed(), slots, 20s); }
+
+  static AttemptOutcome outcome(const ClaimedDelivery& delivery, Kind kind) {
+    return {.delivery_id = delivery.delivery_id,
+            .webhook_id = delivery.webhook_id,
+            .attempt = delivery.attempt,
+            .lease_token = delivery.lease_token,
+            .kind = kind,
+            .retry_in = 5s,
+            .response_status = kind == Kind::succeeded ? 200 : 500,
+            .error = kind == Kind::succeeded ? "" : "HTTP 500",
+            .duration = 12ms,
+            .response_body = "hello"};
+  }
+  void run_out_leases() { database.execute("UPDATE webhook_queue SET due_at = UTC_TIMESTAMP(3)"); }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(webhook_queue, QueueFixture)
+
+BOOST_AUTO_TEST_CASE(an_empty_queue_owes_nothing) {
+  BOOST_TEST(queue.owed().empty());
+  BOOST_TEST(queue.claim({}, 1, 20s).empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_claim_takes_the_oldest_of_each_webhook_with_all_that_is_needed_to_send_it) {
+  data.webhook(1, "https://one.example/hook");
+  data.webhook(2);
+  const std::string first = data.deliver(1, "session.3", R"({"n":1})");
+  data.deliver(1);
+  const std::string other = data.deliver(2);
+  const auto claimed = claim();
+  BOOST_REQUIRE(claimed.size() == 2u);
+  BOOST_TEST(std::to_string(claimed[0].delivery_id) == first);
+  BOOST_TEST(std::to_string(claimed[1].delivery_id) == other);
+  BOOST_TEST(claimed[0].webhook_id == 1);
+  BOOST_TEST(claimed[0].attempt == 1);
+  BOOST_TEST(claimed[0].url == "https://one.example/hook");
+  BOOST_TEST(claimed[0].event_type == "game.added");
+  BOOST_TEST(claimed[0].body == R"({"event":"game.added","timestamp":"2026-03-15T20:30:00.000Z","data":{"n":1}})");
+  BOOST_TEST(SecretBox(database.config().secret_key).open(claimed[0].sealed_secret) == "secret");
+}
+
+BOOST_AUTO_TEST_CASE(a_claimed_delivery_is_nobody_elses_until_its_lease_runs_out) {
+  data.webhook(1);
+  data.deliver(1);
+  const auto mine = claim();
+  BOOST_REQUIRE(mine.size() == 1u);
+  BOOST_TEST(claim().empty());
+  const auto owed = queue.owed();
+  BOOST_REQUIRE(owed.size() == 1u);
+  BOOST_TEST((owed[0].due_in > 15s && owed[0].due_in <= 20s));
+  run_out_leases();
+  const auto again = claim();
+  BOOST_REQUIRE(again.size() == 1u);
+  BOOST_TEST(again[0].lease_token != mine[0].lease_token);
+}
+
+BOOST_AUTO_TEST_CASE(a_row_another_relay_is_claiming_is_skipped_not_waited_for) {
+  data.webhook(1);
+  const std::string first = data.deliver(1);
+  const std::string second = data.deliver(1);
+  const auto other = database.connect();
+  other->execute("BEGIN");
+  other->query("SELECT * FROM webhook_queue WHERE delivery_id = " + first + " FOR UPDATE");
+  const auto claimed = claim();
+  BOOST_REQUIRE(claimed.size() == 1u);
+  BOOST_TEST(std::to_string(claimed[0].delivery_id) == second);
+}
+
+BOOST_AUTO_TEST_CASE(success_ends_the_delivery_with_one_log_row) {
+  data.webhook(1);
+  const std::string id = data.deliver(1);
+  queue.finish({outcome(claim().at(0), Kind::succeeded)});
+  BOOST_TEST(data.status(id) == "succeeded 1 finished");
+  BOOST_TEST(data.queued() == "0");
+  BOOST_TEST(database.value("SELECT CONCAT_WS('|', webhook_id, delivery_id, attempt, response_status, "
+                            "COALESCE(error_message, 'none'), duration_ms, response_body) FROM webhook_logs") ==
+             "1|" + id + "|1|200|none|12|hello");
+}
+
+BOOST_AUTO_TEST_CASE(a_retry_comes_due_after_its_delay_and_counts_attempts) {
+  data.webhook(1);
+  const std::string id = data.deliver(1);
+  queue.finish({outcome(claim().at(0), Kind::retry)});
+  BOOST_TEST(data.status(id) == "pending 1");
+  BOOST_TEST(database.value("SELECT lease_token FROM webhook_queue") == "NULL");
+  const auto due_in = queue.owed().at(0).due_in;
+  BOOST_TEST((due_in > 4s && due_in <= 5s));
+  run_out_leases();
+  const auto again = claim();
+  BOOST_TEST(again.at(0).attempt == 2);
+  queue.finish({outcome(again.at(0), Kind::failed)});
+  BOOST_TEST(data.status(id) == "failed 2 finished");
+  BOOST_TEST(data.queued() == "0");
+  BOOST_TEST(data.logged() == "2");
+}
+
+BOOST_AUTO_TEST_CASE(a_late_success_counts_though_the_lease_has_run_out) {
+  data.webhook(1);
+  const std::string id = data.deliver(1);
+  const auto slow = claim();
+  run_out_leases();
+  const auto second = claim();
+  queue.finish({outcome(slow.at(0), Kind::succeeded)});
+  BOOST_TEST(data.status(id) == "succeeded 1 finished");
+  BOOST_TEST(data.queued() == "0");
+  queue.finish({outcome(second.at(0), Kind::retry)});
+  BOOST_TEST(data.status(id) == "succeeded 1 finished");
+  BOOST_TEST(data.queued() == "0");
+  BOOST_TEST(data.logged() == "2");
+}
+
+BOOST_AUTO_TEST_CASE(a_late_failure_changes_nothing_but_is_logged) {
+  data.webhook(1);
+  const std::string id = data.deliver(1);
+  const auto slow = claim();
+  run_out_leases();
+  const auto second = claim();
+  queue.finish({outcome(slow.at(0), Kind::failed)});
+  BOOST_TEST(data.status(id) == "pending 0");
+  BOOST_TEST(database.value("SELECT lease_token FROM webhook_queue") == std::to_string(second.at(0).lease_token));
+  BOOST_TEST(data.logged() == "1");
+}
+
+BOOST_AUTO_TEST_CASE(gone_disables_the_webhook_and_keeps_what_else_is_pending) {
+  data.webhook(1);
+  const std::string id = data.deliver(1);
+  const std::string later = data.deliver(1);
+  queue.finish({outcome(claim().at(0), Kind::gone)});
+  BOOST_TEST(data.status(id) == "failed 1 finished");
+  BOOST_TEST(database.value("SELECT CONCAT(enabled, ' ', disabled_reason) FROM webhooks") ==
+             "0 The endpoint answered 410 Gone");
+  BOOST_TEST(claim().empty());
+  BOOST_TEST(data.status(later) == "pending 0");
+  database.execute("UPDATE webhooks SET enabled = 1, disabled_reason = NULL");
+  BOOST_TEST(std::to_string(claim().at(0).delivery_id) == later);
+}
+
+BOOST_AUTO_TEST_CASE(of_a_disabled_webhook_only_tests_are_sent) {
+  data.webhook(1, "http://127.0.0.1:9/", "secret", false);
+  data.deliver(1);
+  const std::string test = data.deliver(1, std::string(kWebhookTestChannel));
+  const auto claimed = claim(5);
+  BOOST_REQUIRE(claimed.size() == 1u);
+  BOOST_TEST(std::to_string(claimed[0].delivery_id) == test);
+  BOOST_TEST(claim(5).empty());
+}
+
+BOOST_AUTO_TEST_CASE(rows_of_a_deleted_webhook_are_dropped) {
+  data.webhook(1);
+  data.deliver(1);
+  database.execute("DELETE FROM webhooks");
+  BOOST_TEST(claim().empty());
+  BOOST_TEST(data.queued() == "0");
+  BOOST_TEST(database.value("SELECT COUNT(*) FROM webhook_deliveries") == "0");
+}
+
+BOOST_AUTO_TEST_CASE(rows_without_delivery_or_event_are_dropped) {
+  data.webhook(1);
+  data.deliver(1);
+  const std::string eventless = data.deliver(1);
+  database.execute("DELETE FROM webhook_deliveries WHERE id <> " + eventless + "; DELETE FROM events");
+  BOOST_TEST(claim(5).empty());
+  BOOST_TEST(data.queued() == "0");
+  BOOST_TEST(data.status(eventless) == "failed 0 finished");
+}
+
+BOOST_AUTO_TEST_CASE(nothing_is_recorded_for_a_webhook_deleted_meanwhile) {
+  data.webhook(1);
+  data.deliver(1);
+  const auto claimed = claim();
+  database.execute("DELETE FROM webhook_queue; DELETE FROM webhook_deliveries; DELETE FROM webhooks");
+  queue.finish({outcome(claimed.at(0), Kind::retry)});
+  BOOST_TEST(data.logged() == "0");
+  BOOST_TEST(data.queued() == "0");
+}
+
+BOOST_AUTO_TEST_CASE(a_batch_is_recorded_whole) {
+  data.webhook(1);
+  std::vector<std::string> ids;
+  for (int i = 0; i < 50; ++i) ids.push_back(data.deliver(1));
+  std::vector<AttemptOutcome> outcomes;
+  const auto claimed = claim(50);
+  for (std::size_t i = 0; i < claimed.size(); ++i) {
+    outcomes.push_back(outcome(claimed[i], i % 2 == 0 ? Kind::succeeded : Kind::retry));
+  }
+  queue.finish(outcomes);
+  BOOST_TEST(database.value("SELECT COUNT(*) FROM webhook_deliveries WHERE status = 'succeeded'") == "25");
+  BOOST_TEST(data.queued() == "25");
+  BOOST_TEST(data.logged() == "50");
+}
+
+BOOST_AUTO_TEST_CASE(a_lost_connection_is_an_error_once_and_a_new_session_after) {
+  data.webhook(1);
+  const std::string id = data.deliver(1);
+  const auto claimed = claim();
+  for (const auto& row : database.query("SELECT id FROM information_schema.processlist WHERE db = DATABASE() "
+                                        "AND id <> CONNECTION_ID()")) {
+    database.execute("KILL " + row.at(0));
+  }
+  const std::vector<AttemptOutcome> outcomes{outcome(claimed.at(0), Kind::succeeded)};
+  BOOST_CHECK_THROW(queue.finish(outcomes), DatabaseError);
+  queue.finish(outcomes);
+  BOOST_TEST(data.status(id) == "succeeded 1 finished");
+  BOOST_TEST(data.logged() == "1");
+}
+
+BOOST_AUTO_TEST_CASE(another_schema_version_is_refused) {
+  database.execute("UPDATE schema_migrations SET version = version + 1");
+  BOOST_CHECK_THROW(Database(database.config()).connect(), SchemaMismatch);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace gamepicker

@@ -1,0 +1,191 @@
+#include "relay/webhook_service.hpp"
+
+#include <boost/test/unit_test.hpp>
+#include <csignal>
+
+#include "shared/signature.hpp"
+#include "tests/support/http_receiver.hpp"
+#include "tests/support/webhooks.hpp"
+
+namespace gamepicker {
+namespace {
+
+using namespace std::chrono_literals;
+using test::HttpReceiver;
+
+struct ServiceFixture {
+  test::TestDatabase database;
+  test::WebhookData data{database};
+  Config config = database.config();
+
+  ServiceFixture() {
+    std::signal(SIGPIPE, SIG_IGN);
+    config.webhook_timeout = 1s;
+    config.webhook_workers = 4;
+    config.webhook_retry_schedule = {50ms, 50ms};
+  }
+
+  /// Waits up to 10 s for the delivery to have this status.
+  std::string wait_for_status(const std::string& delivery, const std::string& expected) {
+    for (int i = 0; i < 1000 && data.status(delivery) != expected; ++i) std::this_thread::sleep_for(10ms);
+    return data.status(delivery);
+  }
+};
+
+const std::string kOk = HttpReceiver::answer("200 OK", "fine");
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(webhook_service, ServiceFixture)
+
+BOOST_AUTO_TEST_CASE(what_is_owed_is_sent_and_recorded) {
+  HttpReceiver receiver(kOk);
+  data.webhook(1, receiver.url(), "s3cret");
+  const std::string id = data.deliver(1);
+  WebhookService service(config);
+  service.start();
+  BOOST_TEST(wait_for_status(id, "succeeded 1 finished") == "succeeded 1 finished");
+  service.stop();
+  const auto request = receiver.requests().at(0);
+  BOOST_TEST(request.header("X-Webhook-Delivery") == id);
+  BOOST_TEST(request.header("X-Webhook-Signature") == webhook_signature("s3cret", request.body));
+  BOOST_TEST(data.queued() == "0");
+  BOOST_TEST(data.logged() == "1");
+}
+
+BOOST_AUTO_TEST_CASE(deliveries_of_one_webhook_arrive_in_event_order) {
+  HttpReceiver receiver(kOk);
+  data.webhook(1, receiver.url());
+  std::vector<std::string> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back(data.deliver(1));
+  WebhookService service(config);
+  service.start();
+  wait_for_status(ids.back(), "succeeded 1 finished");
+  service.stop();
+  std::vector<std::string> arrived;
+  for (const auto& request : receiver.requests()) arrived.push_back(request.header("X-Webhook-Delivery"));
+  BOOST_CHECK_EQUAL_COLLECTIONS(arrived.begin(), arrived.end(), ids.begin(), ids.end());
+}
+
+BOOST_AUTO_TEST_CASE(a_failure_is_retried_with_the_same_bytes_until_it_succeeds) {
+  std::atomic<int> served = 0;
+  HttpReceiver receiver([&](const HttpReceiver::Request&, int socket) {
+    HttpReceiver::send_text(socket, ++served < 3 ? HttpReceiver::answer("500 Oops") : kOk);
+    return true;
+  });
+  data.webhook(1, receiver.url());
+  const std::string id = data.deliver(1);
+  WebhookService service(config);
+  service.start();
+  BOOST_TEST(wait_for_status(id, "succeeded 3 finished") == "succeeded 3 finished");
+  service.stop();
+  const auto requests = receiver.requests();
+  BOOST_REQUIRE(requests.size() == 3u);
+  BOOST_TEST(requests[0].body == requests[2].body);
+  BOOST_TEST(requests[2].header("X-Webhook-Attempt") == "3");
+  BOOST_TEST(database.value("SELECT GROUP_CONCAT(attempt, ' ', response_status, ' ', COALESCE(error_message, '-') "
+                            "ORDER BY id SEPARATOR ', ') FROM webhook_logs") == "1 500 HTTP 500, 2 500 HTTP 500, 3 200 -");
+}
+
+BOOST_AUTO_TEST_CASE(a_used_up_schedule_ends_as_failed) {
+  HttpReceiver receiver(HttpReceiver::answer("500 Oops"));
+  data.webhook(1, receiver.url());
+  const std::string id = data.deliver(1);
+  WebhookService service(config);
+  service.start();
+  BOOST_TEST(wait_for_status(id, "failed 3 finished") == "failed 3 finished");
+  service.stop();
+  BOOST_TEST(data.queued() == "0");
+  BOOST_TEST(data.logged() == "3");
+}
+
+BOOST_AUTO_TEST_CASE(gone_disables_the_webhook_and_stops_the_rest) {
+  HttpReceiver receiver(HttpReceiver::answer("410 Gone"));
+  data.webhook(1, receiver.url());
+  const std::string id = data.deliver(1);
+  data.deliver(1);
+  WebhookService service(config);
+  service.start();
+  BOOST_TEST(wait_for_status(id, "failed 1 finished") == "failed 1 finished");
+  // A test that is sent later shows that nothing else was sent before it.
+  const std::string test = data.deliver(1, std::string(kWebhookTestChannel));
+  service.wake();
+  BOOST_TEST(wait_for_status(test, "failed 1 finished") == "failed 1 finished");
+  service.stop();
+  BOOST_TEST(receiver.requests().size() == 2u);
+  BOOST_TEST(receiver.requests().back().header("X-Webhook-Delivery") == test);
+}
+
+BOOST_AUTO_TEST_CASE(endpoints_that_hang_do_not_delay_a_healthy_one) {
+  config.webhook_retry_schedule = {1ms, 1ms, 1ms, 1ms, 1ms, 1ms};
+  HttpReceiver* self = nullptr;
+  HttpReceiver hanging([&](const HttpReceiver::Request&, int) {
+    while (!self->stopping()) std::this_thread::sleep_for(10ms);
+    return false;
+  });
+  self = &hanging;
+  HttpReceiver healthy(kOk);
+  for (int id = 1; id <= 8; ++id) {
+    data.webhook(id, hanging.url());
+    data.deliver(id);
+  }
+  WebhookService service(config);
+  service.start();
+  std::this_thread::sleep_for(2500ms);  // all four workers have met a hanging endpoint by now
+  data.webhook(9, healthy.url());
+  const auto start = std::chrono::steady_clock::now();
+  const std::string id = data.deliver(9);
+  service.wake();
+  BOOST_TEST(wait_for_status(id, "succeeded 1 finished") == "succeeded 1 finished");
+  BOOST_TEST((std::chrono::steady_clock::now() - start < 800ms));
+  service.stop();
+}
+
+BOOST_AUTO_TEST_CASE(a_lost_database_connection_delays_but_loses_nothing) {
+  HttpReceiver receiver(kOk);
+  data.webhook(1, receiver.url());
+  WebhookService service(config);
+  service.start();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 10; ++i) {
+    ids.push_back(data.deliver(1));
+    service.wake();
+    for (const auto& row : database.query("SELECT id FROM information_schema.processlist WHERE db = DATABASE() "
+                                          "AND id <> CONNECTION_ID()")) {
+      try {
+        database.execute("KILL " + row.at(0));
+      } catch (const std::exception&) {
+        // It ended by itself meanwhile.
+      }
+    }
+    // A claim whose COMMIT was lost leaves a lease behind: let it run out now instead of in 16 s.
+    std::this_thread::sleep_for(50ms);
+  }
+  for (int i = 0; i < 200 && data.queued() != "0"; ++i) {
+    std::this_thread::sleep_for(50ms);
+    if (i % 20 == 19) database.execute("UPDATE webhook_queue SET due_at = UTC_TIMESTAMP(3)");
+    service.wake();
+  }
+  service.stop();
+  BOOST_TEST(data.queued() == "0");
+  BOOST_TEST(database.value("SELECT COUNT(*) FROM webhook_deliveries WHERE status = 'succeeded'") == "10");
+}
+
+BOOST_AUTO_TEST_CASE(stop_waits_for_the_request_under_way_and_records_it) {
+  HttpReceiver receiver([](const HttpReceiver::Request&, int socket) {
+    std::this_thread::sleep_for(300ms);
+    HttpReceiver::send_text(socket, kOk);
+    return true;
+  });
+  data.webhook(1, receiver.url());
+  const std::string id = data.deliver(1);
+  WebhookService service(config);
+  service.start();
+  receiver.wait_for(1);
+  service.stop();
+  BOOST_TEST(data.status(id) == "succeeded 1 finished");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace gamepicker
