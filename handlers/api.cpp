@@ -28,7 +28,8 @@ std::map<std::string, std::string> read_admins(const std::string& file) {
       if (admin.isNull()) throw ConfigError(where + " must be an object");
       const auto name = admin->optValue<std::string>("name", "");
       const auto key = admin->optValue<std::string>("key", "");
-      if (name.empty() || key.size() < 12) throw ConfigError(where + " needs a name and a key of 12 characters or more");
+      if (name.empty() || key.size() < 12)
+        throw ConfigError(where + " needs a name and a key of 12 characters or more");
       if (!admins.emplace(name, key).second) throw ConfigError(where + " repeats the name " + name);
     }
   } catch (const Poco::Exception&) {

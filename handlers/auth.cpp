@@ -49,6 +49,8 @@ constexpr Route kRoutes[] = {
 
 }  // namespace
 
-std::span<const Route> auth_routes() { return kRoutes; }
+std::span<const Route> auth_routes() {
+  return kRoutes;
+}
 
 }  // namespace gamepicker

@@ -1,5 +1,11 @@
 #include "handlers/db.hpp"
 
+#include <array>
+#include <chrono>
+#include <map>
+#include <random>
+#include <thread>
+
 #include <cppconn/connection.h>
 #include <cppconn/driver.h>
 #include <cppconn/exception.h>
@@ -7,12 +13,6 @@
 #include <cppconn/resultset.h>
 #include <cppconn/statement.h>
 #include <mysql_driver.h>
-
-#include <array>
-#include <chrono>
-#include <map>
-#include <random>
-#include <thread>
 
 #include "shared/clock.hpp"
 #include "shared/log.hpp"
@@ -33,10 +33,12 @@ constexpr std::array kSessionSetup = {
 [[noreturn]] void rethrow(const sql::SQLException& error) {
   const int code = error.getErrorCode();
   switch (code) {
-    case 1062: throw DuplicateKey(code, error.what());
+    case 1062:
+      throw DuplicateKey(code, error.what());
     case 1205:
     case 1213:
-    case 1020: throw Conflict(code, error.what());
+    case 1020:
+      throw Conflict(code, error.what());
     case 1040:  // too many connections
     case 1053:  // server shutdown in progress
     case 1152:
@@ -55,8 +57,10 @@ constexpr std::array kSessionSetup = {
     case 2013:
     case 2026:
     case 2030:  // statement of a connection that is gone
-    case 2055: throw Unavailable(code, error.what());
-    default: throw Error(code, error.what());
+    case 2055:
+      throw Unavailable(code, error.what());
+    default:
+      throw Error(code, error.what());
   }
 }
 
@@ -119,7 +123,9 @@ std::optional<std::string> Rows::maybe_text() {
   });
 }
 
-std::string Rows::time() { return sql_to_iso(text()); }
+std::string Rows::time() {
+  return sql_to_iso(text());
+}
 
 std::optional<std::string> Rows::maybe_time() {
   auto raw = maybe_text();
@@ -135,9 +141,9 @@ struct Database::Connection {
 
   explicit Connection(const Config& config) {
     sql::ConnectOptionsMap options;
-    options["hostName"] = sql::SQLString(config.db_socket.empty()
-                                             ? "tcp://" + config.db_host + ":" + std::to_string(config.db_port)
-                                             : "unix://" + config.db_socket);
+    options["hostName"] =
+        sql::SQLString(config.db_socket.empty() ? "tcp://" + config.db_host + ":" + std::to_string(config.db_port)
+                                                : "unix://" + config.db_socket);
     options["userName"] = sql::SQLString(config.db_user);
     options["password"] = sql::SQLString(config.db_password);
     options["schema"] = sql::SQLString(config.db_name);
@@ -152,7 +158,8 @@ struct Database::Connection {
   sql::PreparedStatement& prepare(std::string_view text) {
     auto found = statements.find(text);
     if (found == statements.end()) {
-      std::unique_ptr<sql::PreparedStatement> statement(connection->prepareStatement(sql::SQLString(text.data(), text.size())));
+      std::unique_ptr<sql::PreparedStatement> statement(
+          connection->prepareStatement(sql::SQLString(text.data(), text.size())));
       found = statements.emplace(std::string(text), std::move(statement)).first;
     }
     return *found->second;
@@ -177,8 +184,7 @@ Rows Transaction::run_query(std::string_view sql, const Param* params, std::size
 }
 
 std::int64_t Transaction::run_execute(std::string_view sql, const Param* params, std::size_t count) {
-  const int affected =
-      translated([&] { return database_.connection_->bind(sql, params, count).executeUpdate(); });
+  const int affected = translated([&] { return database_.connection_->bind(sql, params, count).executeUpdate(); });
   started_ = true;
   return affected;
 }
@@ -233,7 +239,9 @@ void Database::roll_back() noexcept {
   }
 }
 
-void Database::drop() noexcept { connection_.reset(); }
+void Database::drop() noexcept {
+  connection_.reset();
+}
 
 void Database::wait_before_retry(int attempt) {
   // Jittered, so that the two sides of a deadlock do not meet again.

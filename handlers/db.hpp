@@ -45,14 +45,22 @@ struct CommitUnknown : Error {
 using Param = std::variant<std::nullptr_t, std::int64_t, std::string_view>;
 
 /// Turns what a handler holds into a parameter; the value must outlive the call it is passed to.
-inline Param param(std::nullptr_t) { return nullptr; }
+inline Param param(std::nullptr_t) {
+  return nullptr;
+}
 template <std::integral Integer>
 Param param(Integer number) {
   return static_cast<std::int64_t>(number);
 }
-inline Param param(std::string_view text) { return text; }
-inline Param param(const char* text) { return std::string_view(text); }
-inline Param param(const std::string& text) { return std::string_view(text); }
+inline Param param(std::string_view text) {
+  return text;
+}
+inline Param param(const char* text) {
+  return std::string_view(text);
+}
+inline Param param(const std::string& text) {
+  return std::string_view(text);
+}
 template <typename T>
 Param param(const std::optional<T>& maybe) {
   return maybe ? param(*maybe) : Param(nullptr);

@@ -128,7 +128,9 @@ void Dispatcher::check_access(const Route& route, Request& request) {
   }
   request.claims = api_.tokens.verify(request.authorization.substr(kScheme.size()));
   if (!request.claims) throw HttpError(403, "Invalid or expired token");
-  const Role needed = route.access == Access::admin ? Role::admin : route.access == Access::bot ? Role::bot : Role::viewer;
+  const Role needed = route.access == Access::admin ? Role::admin
+                      : route.access == Access::bot ? Role::bot
+                                                    : Role::viewer;
   if (request.claims->role < needed) throw HttpError(403, "Insufficient permissions");
 }
 

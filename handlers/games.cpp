@@ -1,9 +1,9 @@
 #include "handlers/api.hpp"
 #include "shared/json_writer.hpp"
 
-#define GAME_COLUMNS                                                                                       \
-  "id, pack_name, title, min_players, max_players, length_minutes, has_audience, family_friendly, "        \
-  "game_type, secondary_type, ticker, play_count, upvotes - downvotes, upvotes, downvotes, enabled, "      \
+#define GAME_COLUMNS                                                                                  \
+  "id, pack_name, title, min_players, max_players, length_minutes, has_audience, family_friendly, "   \
+  "game_type, secondary_type, ticker, play_count, upvotes - downvotes, upvotes, downvotes, enabled, " \
   "favor_bias, created_at"
 
 namespace gamepicker {
@@ -34,13 +34,13 @@ void write_game(JsonWriter& json, db::Rows& row) {
 }
 
 // A filter that was not given is NULL. One text for all combinations, so that it is prepared once.
-constexpr char kListGames[] =
-    "SELECT " GAME_COLUMNS " FROM games "
-    "WHERE (? IS NULL OR enabled = ?) AND (? IS NULL OR family_friendly = ?) "
-    "AND (? IS NULL OR (min_players <= ? AND max_players >= ?)) "
-    "AND (? IS NULL OR (COALESCE(game_type, '') = 'Drawing') = ?) "
-    "AND (? IS NULL OR COALESCE(length_minutes, 0) BETWEEN ? AND ?) "
-    "AND (? IS NULL OR pack_name = ?) ORDER BY pack_name, title";
+constexpr char kListGames[] = "SELECT " GAME_COLUMNS
+                              " FROM games "
+                              "WHERE (? IS NULL OR enabled = ?) AND (? IS NULL OR family_friendly = ?) "
+                              "AND (? IS NULL OR (min_players <= ? AND max_players >= ?)) "
+                              "AND (? IS NULL OR (COALESCE(game_type, '') = 'Drawing') = ?) "
+                              "AND (? IS NULL OR COALESCE(length_minutes, 0) BETWEEN ? AND ?) "
+                              "AND (? IS NULL OR pack_name = ?) ORDER BY pack_name, title";
 
 std::optional<bool> query_flag(const Request& request, std::string_view name) {
   const auto text = request.query_value(name);
@@ -110,6 +110,8 @@ constexpr Route kRoutes[] = {
 
 }  // namespace
 
-std::span<const Route> games_routes() { return kRoutes; }
+std::span<const Route> games_routes() {
+  return kRoutes;
+}
 
 }  // namespace gamepicker

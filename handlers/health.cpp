@@ -39,6 +39,8 @@ constexpr Route kRoutes[] = {
 
 }  // namespace
 
-std::span<const Route> health_routes() { return kRoutes; }
+std::span<const Route> health_routes() {
+  return kRoutes;
+}
 
 }  // namespace gamepicker

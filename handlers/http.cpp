@@ -69,8 +69,8 @@ std::optional<std::int64_t> query_integer(const Request& request, std::string_vi
   if (*text == "0" && min == 0) return 0;
   const auto number = parse_positive(*text, max);
   if (!number || *number < min) {
-    throw HttpError(400, std::string(name) + " must be a whole number from " + std::to_string(min) + " to " +
-                             std::to_string(max));
+    throw HttpError(
+        400, std::string(name) + " must be a whole number from " + std::to_string(min) + " to " + std::to_string(max));
   }
   return number;
 }

@@ -1,11 +1,11 @@
-#include <sysexits.h>
-#include <unistd.h>
-
 #include <exception>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <thread>
+
+#include <sysexits.h>
+#include <unistd.h>
 
 #include "handlers/api.hpp"
 #include "handlers/dispatch.hpp"
@@ -34,8 +34,8 @@ std::string resource_argument(int argc, char** argv) {
   return resource;
 }
 
-/// Plain CGI: the environment belongs to the web server, so only the file counts, and without an argument it lies beside
-/// the program.
+/// Plain CGI: the environment belongs to the web server, so only the file counts, and without an argument it lies
+/// beside the program.
 Config cgi_config(int argc, char** argv) {
   std::string file = config_file_argument(argc, argv);
   if (file.empty()) file = (std::filesystem::path(argv[0]).parent_path() / "gamepicker.conf").string();

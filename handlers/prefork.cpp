@@ -1,9 +1,5 @@
 #include "handlers/prefork.hpp"
 
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -11,6 +7,10 @@
 #include <set>
 #include <string>
 #include <system_error>
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "shared/log.hpp"
 
@@ -107,6 +107,8 @@ class Prefork {
 
 }  // namespace
 
-int run_prefork(unsigned count, const std::function<int()>& worker) { return Prefork(count, worker).run(); }
+int run_prefork(unsigned count, const std::function<int()>& worker) {
+  return Prefork(count, worker).run();
+}
 
 }  // namespace gamepicker

@@ -17,7 +17,9 @@ std::vector<std::string_view> split(std::string_view path) {
   return segments;
 }
 
-bool is_placeholder(std::string_view segment) { return segment.starts_with('{'); }
+bool is_placeholder(std::string_view segment) {
+  return segment.starts_with('{');
+}
 
 /// The placeholders' values, or nothing when the path does not fit.
 std::optional<std::vector<std::string>> match(const std::vector<std::string_view>& pattern,

@@ -5,10 +5,10 @@
 #include "handlers/outbox.hpp"
 #include "shared/json_writer.hpp"
 
-#define SESSION_GAME_COLUMNS                                                                              \
-  "sg.id, sg.session_id, sg.game_id, sg.played_at, sg.manually_added, sg.source, sg.status, "             \
-  "sg.room_code, sg.player_count, sg.player_count_check_status, g.pack_name, g.title, g.game_type, "      \
-  "g.min_players, g.max_players, g.upvotes, g.downvotes, g.upvotes - g.downvotes "                        \
+#define SESSION_GAME_COLUMNS                                                                         \
+  "sg.id, sg.session_id, sg.game_id, sg.played_at, sg.manually_added, sg.source, sg.status, "        \
+  "sg.room_code, sg.player_count, sg.player_count_check_status, g.pack_name, g.title, g.game_type, " \
+  "g.min_players, g.max_players, g.upvotes, g.downvotes, g.upvotes - g.downvotes "                   \
   "FROM session_games sg JOIN games g ON g.id = sg.game_id "
 
 namespace gamepicker {
@@ -153,8 +153,8 @@ constexpr char kLockSessionGame[] = "SELECT status FROM session_games WHERE id =
 
 /// Locks the session and its game {sgid}; throws 404.
 void lock_session_game(db::Transaction& tx, const Request& request) {
-  const bool found = tx.query(kLockSession, request.id(0)).next() &&
-                     tx.query(kLockSessionGame, request.id(1), request.id(0)).next();
+  const bool found =
+      tx.query(kLockSession, request.id(0)).next() && tx.query(kLockSessionGame, request.id(1), request.id(0)).next();
   if (!found) throw HttpError(404, "Session game not found");
 }
 
@@ -217,6 +217,8 @@ constexpr Route kRoutes[] = {
 
 }  // namespace
 
-std::span<const Route> session_games_routes() { return kRoutes; }
+std::span<const Route> session_games_routes() {
+  return kRoutes;
+}
 
 }  // namespace gamepicker

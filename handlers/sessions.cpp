@@ -2,7 +2,7 @@
 #include "handlers/outbox.hpp"
 #include "shared/json_writer.hpp"
 
-#define SESSION_COLUMNS                                       \
+#define SESSION_COLUMNS                                                 \
   "s.id, s.notes, s.is_active, s.archived, s.created_at, s.closed_at, " \
   "(SELECT COUNT(*) FROM session_games sg WHERE sg.session_id = s.id)"
 
@@ -91,13 +91,14 @@ Page read_page(const Request& request) {
   return page;
 }
 
-constexpr char kListSessions[] =
-    "SELECT " SESSION_COLUMNS " FROM sessions s WHERE ? IS NULL OR s.archived = ? "
-    "ORDER BY s.created_at DESC, s.id DESC LIMIT ? OFFSET ?";
+constexpr char kListSessions[] = "SELECT " SESSION_COLUMNS
+                                 " FROM sessions s WHERE ? IS NULL OR s.archived = ? "
+                                 "ORDER BY s.created_at DESC, s.id DESC LIMIT ? OFFSET ?";
 constexpr char kCountSessions[] =
     "SELECT COUNT(*), CAST(COALESCE(SUM(? IS NULL OR archived = ?), 0) AS SIGNED) FROM sessions";
 constexpr char kDateBeforePage[] =
-    "SELECT created_at FROM sessions WHERE ? IS NULL OR archived = ? ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?";
+    "SELECT created_at FROM sessions WHERE ? IS NULL OR archived = ? "
+    "ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?";
 
 Response list_sessions(Api& api, const Request& request) {
   const Page page = read_page(request);
@@ -198,7 +199,8 @@ Response create_session(Api& api, const Request& request) {
 constexpr char kLockSession[] = "SELECT is_active FROM sessions WHERE id = ? FOR UPDATE";
 constexpr char kCloseSession[] =
     "UPDATE sessions SET is_active = 0, closed_at = UTC_TIMESTAMP(3), notes = COALESCE(?, notes) WHERE id = ?";
-constexpr char kFinishGames[] = "UPDATE session_games SET status = 'played' WHERE session_id = ? AND status = 'playing'";
+constexpr char kFinishGames[] =
+    "UPDATE session_games SET status = 'played' WHERE session_id = ? AND status = 'playing'";
 
 Response close_session(Api& api, const Request& request) {
   const auto notes = read_notes(request);
@@ -224,6 +226,8 @@ constexpr Route kRoutes[] = {
 
 }  // namespace
 
-std::span<const Route> sessions_routes() { return kRoutes; }
+std::span<const Route> sessions_routes() {
+  return kRoutes;
+}
 
 }  // namespace gamepicker

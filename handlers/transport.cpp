@@ -1,11 +1,5 @@
 #include "handlers/transport.hpp"
 
-#include <fcgiapp.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -13,6 +7,12 @@
 #include <cstring>
 #include <optional>
 #include <system_error>
+
+#include <fcgiapp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "shared/log.hpp"
 #include "shared/signature.hpp"
@@ -36,7 +36,8 @@ std::string variable(const Channel& channel, const char* name) {
 /// goes into headers and logs.
 std::string request_id(const Channel& channel) {
   std::string id = variable(channel, "REQUEST_ID");
-  const bool plain = id.find_first_not_of("0123456789abcdefABCDEFghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_.") == std::string::npos;
+  const bool plain =
+      id.find_first_not_of("0123456789abcdefABCDEFghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_.") == std::string::npos;
   if (!id.empty() && id.size() <= 64 && plain) return id;
   unsigned char random[16] = {};
   if (::getentropy(random, sizeof random) != 0) return "unknown";
@@ -76,7 +77,8 @@ std::optional<Response> read_body(const Channel& channel, std::size_t max_bytes,
 
 void write_response(const Channel& channel, const Request& request, const Response& response) {
   std::string out = "Status: " + std::to_string(response.status) + "\r\n";
-  if (!response.content_type.empty() && response.status != 304) out += "Content-Type: " + response.content_type + "\r\n";
+  if (!response.content_type.empty() && response.status != 304)
+    out += "Content-Type: " + response.content_type + "\r\n";
   if (response.status != 204 && response.status != 304) {
     out += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
   }
@@ -120,7 +122,8 @@ int listen_on(const std::string& path) {
   const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   ::unlink(path.c_str());
   // nginx's workers may run as another user; who may reach the socket is decided by its folder.
-  const bool bound = descriptor >= 0 && ::bind(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
+  const bool bound = descriptor >= 0 &&
+                     ::bind(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
                      ::chmod(path.c_str(), 0666) == 0 && ::listen(descriptor, SOMAXCONN) == 0;
   if (!bound) throw std::system_error(errno, std::generic_category(), "cannot listen on " + path);
   return descriptor;
@@ -150,7 +153,9 @@ void serve_fastcgi(int listen_socket, std::size_t max_body_bytes, const RequestH
   }
 }
 
-bool is_cgi() { return std::getenv("GATEWAY_INTERFACE") != nullptr && FCGX_IsCGI() != 0; }
+bool is_cgi() {
+  return std::getenv("GATEWAY_INTERFACE") != nullptr && FCGX_IsCGI() != 0;
+}
 
 void serve_cgi(std::size_t max_body_bytes, const RequestHandler& handler) {
   const Channel channel{

@@ -80,8 +80,8 @@ PlayedGame find_played_game(db::Transaction& tx, std::int64_t session_id, const 
 constexpr char kLockVoter[] =
     "INSERT INTO voters (session_id, username) VALUES (?, ?) ON DUPLICATE KEY UPDATE votes = votes + 1";
 constexpr char kFindNearVote[] =
-    "SELECT ABS(TIMESTAMPDIFF(MICROSECOND, voted_at, ?)) DIV 1000 FROM live_votes WHERE session_id = ? AND username = ? "
-    "AND voted_at BETWEEN ? - INTERVAL 1 SECOND AND ? + INTERVAL 1 SECOND ORDER BY 1 LIMIT 1";
+    "SELECT ABS(TIMESTAMPDIFF(MICROSECOND, voted_at, ?)) DIV 1000 FROM live_votes "
+    "WHERE session_id = ? AND username = ? AND voted_at BETWEEN ? - INTERVAL 1 SECOND AND ? + INTERVAL 1 SECOND ORDER BY 1 LIMIT 1";
 
 void refuse_duplicate(db::Transaction& tx, std::int64_t session_id, const Vote& vote) {
   tx.execute(kLockVoter, session_id, vote.username);
@@ -199,7 +199,11 @@ constexpr Route kSessionRoutes[] = {
 
 }  // namespace
 
-std::span<const Route> votes_routes() { return kRoutes; }
-std::span<const Route> session_votes_routes() { return kSessionRoutes; }
+std::span<const Route> votes_routes() {
+  return kRoutes;
+}
+std::span<const Route> session_votes_routes() {
+  return kSessionRoutes;
+}
 
 }  // namespace gamepicker

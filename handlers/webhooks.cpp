@@ -1,7 +1,7 @@
+#include <algorithm>
+
 #include <Poco/Exception.h>
 #include <Poco/URI.h>
-
-#include <algorithm>
 
 #include "handlers/api.hpp"
 #include "handlers/outbox.hpp"
@@ -106,11 +106,11 @@ Response list_webhooks(Api& api, const Request&) {
 }
 
 Response get_webhook(Api& api, const Request& request) {
-  return api.database.read(
-      [&](db::Transaction& tx) { return json_response(200, webhook_json(tx, request.id())); });
+  return api.database.read([&](db::Transaction& tx) { return json_response(200, webhook_json(tx, request.id())); });
 }
 
-constexpr char kInsertPattern[] = "INSERT IGNORE INTO webhook_patterns (webhook_id, pattern, position) VALUES (?, ?, ?)";
+constexpr char kInsertPattern[] =
+    "INSERT IGNORE INTO webhook_patterns (webhook_id, pattern, position) VALUES (?, ?, ?)";
 
 void insert_patterns(db::Transaction& tx, std::int64_t id, const std::vector<std::string>& patterns) {
   int position = 0;
@@ -187,8 +187,8 @@ Response test_webhook(Api& api, const Request& request) {
   return api.database.transaction([&](db::Transaction& tx) {
     if (!tx.query(kLockWebhook, request.id()).next()) throw HttpError(404, "Webhook not found");
     outbox::enqueue_test(tx, {std::string(kWebhookTestChannel), "game.added", kTestData}, request.id());
-    return json_response(
-        200, R"({"message":"Test webhook sent","note":"Check webhook_logs table for delivery status"})");
+    return json_response(200,
+                         R"({"message":"Test webhook sent","note":"Check webhook_logs table for delivery status"})");
   });
 }
 
@@ -247,6 +247,8 @@ constexpr Route kRoutes[] = {
 
 }  // namespace
 
-std::span<const Route> webhooks_routes() { return kRoutes; }
+std::span<const Route> webhooks_routes() {
+  return kRoutes;
+}
 
 }  // namespace gamepicker

@@ -1,11 +1,11 @@
 #include "relay/address_guard.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include <array>
 #include <cstring>
 #include <string_view>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
 
 namespace gamepicker {
 namespace {
@@ -110,6 +110,8 @@ std::optional<std::string> refused_address(const std::string& text) {
   return "not an address";
 }
 
-bool refused_port(std::uint16_t port) { return port < 1024 && port != 80 && port != 443; }
+bool refused_port(std::uint16_t port) {
+  return port < 1024 && port != 80 && port != 443;
+}
 
 }  // namespace gamepicker

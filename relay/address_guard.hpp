@@ -1,10 +1,10 @@
 #pragma once
 
-#include <sys/socket.h>
-
 #include <cstdint>
 #include <optional>
 #include <string>
+
+#include <sys/socket.h>
 
 namespace gamepicker {
 

@@ -19,8 +19,7 @@ using Phase = Client::Phase;
 
 constexpr std::string_view kPath = "/api/sessions/live";
 constexpr std::size_t kReadBytes = 65536;
-constexpr std::size_t kMaxHandshaking =
-    1024;  // sockets beyond the connection limit, so that it can be told them
+constexpr std::size_t kMaxHandshaking = 1024;  // sockets beyond the connection limit, so that it can be told them
 constexpr milliseconds kHandshakeTimeout{10'000};
 constexpr milliseconds kCloseTimeout{3'000};   // for the peer's half of the close handshake
 constexpr milliseconds kLingerTimeout{2'000};  // for the peer's end of the socket
@@ -188,8 +187,7 @@ SteadyTime Connections::deadline(const Client& client) const {
       break;
   }
   return std::min({protocol_.authentication_ends(client), next_ping(client),
-                   client.last_heard + config_.relay_idle_timeout,
-                   client.leave_at.value_or(SteadyTime::max())});
+                   client.last_heard + config_.relay_idle_timeout, client.leave_at.value_or(SteadyTime::max())});
 }
 
 void Connections::expire(SteadyTime now) {

@@ -1,5 +1,10 @@
 #include "relay/database.hpp"
 
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <utility>
+
 #include <Poco/Data/DataException.h>
 #include <Poco/Data/LOB.h>
 #include <Poco/Data/MySQL/Connector.h>
@@ -7,11 +12,6 @@
 #include <Poco/Data/RecordSet.h>
 #include <Poco/Data/Session.h>
 #include <mysql/mysql.h>
-
-#include <algorithm>
-#include <chrono>
-#include <cstdlib>
-#include <utility>
 
 #include "shared/schema.hpp"
 
@@ -30,8 +30,7 @@ constexpr std::string_view kSessionSetup[] = {
     "sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 };
 
-constexpr std::string_view kReadRestOfBody =
-    "SELECT SUBSTRING(body, ?, 16000) FROM events WHERE id = ?";
+constexpr std::string_view kReadRestOfBody = "SELECT SUBSTRING(body, ?, 16000) FROM events WHERE id = ?";
 constexpr std::size_t kBodyPart = 16000;
 
 /// Poco's connection strings have no quoting: what would be read as more settings is refused.
@@ -158,7 +157,9 @@ Database::Database(const Config& config) : connection_string_(connection_string(
 
 Database::~Database() = default;
 
-bool Database::connected() const { return session_ != nullptr; }
+bool Database::connected() const {
+  return session_ != nullptr;
+}
 
 /// Runs `work` under the time limit; any failure drops the session and leaves as DatabaseError.
 template <typename Work>
@@ -196,8 +197,8 @@ void Database::connect() {
     statement << kReadSchemaVersion, Poco::Data::Keywords::into(version);
     statement.execute();
     if (version != kSchemaVersion) {
-      throw SchemaMismatch("the database is at schema version " + std::to_string(version) +
-                           ", this program needs " + std::to_string(kSchemaVersion));
+      throw SchemaMismatch("the database is at schema version " + std::to_string(version) + ", this program needs " +
+                           std::to_string(kSchemaVersion));
     }
     ++generation_;
   });

@@ -1,10 +1,5 @@
 #include "relay/event_reader.hpp"
 
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -13,6 +8,11 @@
 #include <thread>
 #include <unordered_map>
 #include <utility>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "relay/database.hpp"
 #include "relay/event_cursor.hpp"
@@ -39,12 +39,15 @@ constexpr std::uint64_t kLookBack = 1000;
 /// Channels in one question for heads or sessions.
 constexpr std::size_t kChannelsPerQuery = 500;
 constexpr std::string_view kSessionPrefix = "session.";
+constexpr std::string_view kBodyStart = R"({"event":)";  ///< of every body from event_body()
 
 constexpr std::string_view kReadMaxId = "SELECT CAST(COALESCE(MAX(id), 0) AS UNSIGNED) FROM events";
 constexpr std::string_view kReadHeads = "SELECT name, head FROM channels WHERE name IN ";
 constexpr std::string_view kReadSessions = "SELECT id FROM sessions WHERE id IN ";
 
-std::string select_events() { return std::string("SELECT e.id, e.channel, e.seq, ") + kBodyColumns + " FROM events e "; }
+std::string select_events() {
+  return std::string("SELECT e.id, e.channel, e.seq, ") + kBodyColumns + " FROM events e ";
+}
 
 std::string read_new_sql(std::size_t holes) {
   std::string sql = select_events() + "WHERE e.id > ?";
@@ -274,8 +277,7 @@ std::unordered_map<std::int64_t, bool> EventReader::Impl::read_sessions(const st
   return found;
 }
 
-std::unordered_map<std::string, std::uint64_t> EventReader::Impl::read_heads(
-    const std::vector<std::string>& channels) {
+std::unordered_map<std::string, std::uint64_t> EventReader::Impl::read_heads(const std::vector<std::string>& channels) {
   const std::string sql = std::string(kReadHeads) + "(" + placeholders(channels.size()) + ")";
   std::unordered_map<std::string, std::uint64_t> heads;
   for (const SqlRow& row : database_.query(sql, SqlValues(channels.begin(), channels.end()))) {
@@ -328,6 +330,12 @@ void EventReader::Impl::fetch(const std::string& channel, std::uint64_t& sent, s
 
 void EventReader::Impl::add_frame(const SqlRow& row, std::uint64_t& sent) {
   const std::string body = read_body(database_, row, 3, row.id(0));
+  if (!body.starts_with(kBodyStart)) {
+    // Not written by us. One such row must not hold up everything behind it.
+    log_error("event reader: event " + std::to_string(row.id(0)) + " has no event body, skipped");
+    sent = row.id(2);
+    return;
+  }
   auto frame = std::make_shared<Frame>();
   frame->channel = row.text(1);
   frame->offset = row.id(2);
@@ -341,7 +349,8 @@ void EventReader::Impl::compare_heads() {
   for (const auto& entry : sent_) channels.push_back(entry.first);
   for (std::size_t from = 0; from < channels.size(); from += kChannelsPerQuery) {
     const auto first = channels.begin() + static_cast<std::ptrdiff_t>(from);
-    const auto last = channels.begin() + static_cast<std::ptrdiff_t>(std::min(from + kChannelsPerQuery, channels.size()));
+    const auto last =
+        channels.begin() + static_cast<std::ptrdiff_t>(std::min(from + kChannelsPerQuery, channels.size()));
     for (const auto& [channel, head] : read_heads({first, last})) {
       std::uint64_t& sent = sent_.at(channel);
       if (head > sent) {
@@ -361,9 +370,17 @@ void EventReader::Impl::publish() {
 EventReader::EventReader(const Config& config, Feed& feed, std::function<void()> on_activity)
     : impl_(std::make_unique<Impl>(config, feed, std::move(on_activity))) {}
 EventReader::~EventReader() = default;
-void EventReader::start() { impl_->start(); }
-void EventReader::stop() { impl_->stop(); }
-void EventReader::track(std::string channel) { impl_->request(std::move(channel), true); }
-void EventReader::untrack(std::string channel) { impl_->request(std::move(channel), false); }
+void EventReader::start() {
+  impl_->start();
+}
+void EventReader::stop() {
+  impl_->stop();
+}
+void EventReader::track(std::string channel) {
+  impl_->request(std::move(channel), true);
+}
+void EventReader::untrack(std::string channel) {
+  impl_->request(std::move(channel), false);
+}
 
 }  // namespace gamepicker

@@ -193,8 +193,7 @@ FrameParser::Item FrameParser::finish_close() {
   if (control_.empty()) return {Kind::close, {}, close_code::none};
   const auto byte = [this](std::size_t i) { return static_cast<std::uint8_t>(control_[i]); };
   const auto code = static_cast<std::uint16_t>(control_.size() < 2 ? 0 : byte(0) << 8 | byte(1));
-  const std::string_view reason =
-      std::string_view(control_).substr(std::min<std::size_t>(2, control_.size()));
+  const std::string_view reason = std::string_view(control_).substr(std::min<std::size_t>(2, control_.size()));
   Utf8Validator utf8;
   if (!is_valid_close_code(code)) {
     fail(close_code::protocol_error, "invalid close code");

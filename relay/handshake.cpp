@@ -36,8 +36,7 @@ char lower(char c) {
 }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -57,17 +56,15 @@ class Head {
   void add(std::string_view line) {
     const auto colon = line.find(':');
     // A name must stand directly before its colon; a line that begins with a space would be a folded one.
-    if (colon == std::string_view::npos || !is_token(line.substr(0, colon)))
-      throw Refusal{400, "Bad request"};
+    if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) throw Refusal{400, "Bad request"};
     const std::string_view value = trimmed(line.substr(colon + 1));
     if (!is_field_value(value)) throw Refusal{400, "Bad request"};
     fields_.push_back({line.substr(0, colon), value});
   }
 
   std::size_t count(std::string_view name) const {
-    return static_cast<std::size_t>(std::count_if(fields_.begin(), fields_.end(), [name](const Field& field) {
-      return equal_ignoring_case(field.name, name);
-    }));
+    return static_cast<std::size_t>(std::count_if(
+        fields_.begin(), fields_.end(), [name](const Field& field) { return equal_ignoring_case(field.name, name); }));
   }
 
   /// The only field of this name; empty when absent. Throws Refusal when there are several.
@@ -138,8 +135,8 @@ UpgradeRequest read_fields(const Head& head, std::string path) {
   if (head.only("Sec-WebSocket-Version") != "13") throw Refusal{426, "Unsupported WebSocket version"};
   const std::string_view key = head.only("Sec-WebSocket-Key");
   check_key(key);
-  return {websocket_accept(key), std::move(path), std::string(head.only("X-Real-IP")),
-          std::string(head.only("Origin")), bearer_token(head.only("Authorization"))};
+  return {websocket_accept(key), std::move(path), std::string(head.only("X-Real-IP")), std::string(head.only("Origin")),
+          bearer_token(head.only("Authorization"))};
 }
 
 UpgradeRequest read_request(std::string_view head) {

@@ -50,8 +50,7 @@ void Hub::join_everybody(Client& client) {
 Hub::Outcome Hub::subscribe(Client& client, std::int64_t session_id, std::string ack) {
   const std::string name = session_channel(session_id);
   const auto known = channels_.find(name);
-  auto membership =
-      known == channels_.end() ? client.memberships.end() : membership_of(client, *known->second);
+  auto membership = known == channels_.end() ? client.memberships.end() : membership_of(client, *known->second);
   if (membership == client.memberships.end()) {
     // The channel of all clients does not count.
     if (client.memberships.size() > kMaxSubscriptions) return Outcome::too_many;
@@ -96,8 +95,7 @@ void Hub::remove(Client& client, std::size_t membership) {
   if (hole < channel.cursor) move_into_hole(--channel.cursor);
   move_into_hole(channel.members.size() - 1);
   channel.members.pop_back();
-  if (membership + 1 != client.memberships.size())
-    std::swap(client.memberships[membership], client.memberships.back());
+  if (membership + 1 != client.memberships.size()) std::swap(client.memberships[membership], client.memberships.back());
   client.memberships.pop_back();
   drop_if_unused(channel);
 }
@@ -125,8 +123,7 @@ void Hub::tracked(const std::string& name, std::optional<std::uint64_t> head) {
   for (Channel::Member& member : channel.members) {
     member.since = channel.head;
     auto pending = std::move(membership_of(*member.client, channel)->pending);
-    for (const PendingSubscribe& subscribe : pending)
-      reply_subscribed(*member.client, channel, subscribe.ack);
+    for (const PendingSubscribe& subscribe : pending) reply_subscribed(*member.client, channel, subscribe.ack);
   }
   drop_if_unused(channel);
 }

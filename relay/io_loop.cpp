@@ -71,8 +71,7 @@ IoLoop::~IoLoop() {
 
 void IoLoop::run() {
   while (!stopping_ || (connections_.count() > 0 && now_ < stop_by_)) tick();
-  if (connections_.count() > 0)
-    log_warning("connections left at the end: " + std::to_string(connections_.count()));
+  if (connections_.count() > 0) log_warning("connections left at the end: " + std::to_string(connections_.count()));
   connections_.kill_all();
   connections_.flush(now_);
   mailbox_.close();

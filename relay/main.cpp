@@ -46,8 +46,7 @@ void raise_descriptor_limit(std::uint64_t wanted) {
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_cur < wanted) {
-    log_warning("only " + std::to_string(limit.rlim_cur) +
-                " open files allowed, fewer than RELAY_MAX_CONNECTIONS");
+    log_warning("only " + std::to_string(limit.rlim_cur) + " open files allowed, fewer than RELAY_MAX_CONNECTIONS");
   }
 }
 

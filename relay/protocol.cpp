@@ -123,8 +123,7 @@ void Protocol::authenticate(Client& client, const std::optional<std::string>& to
   // A token may outlive every steady clock: a century is long enough.
   const auto left = std::chrono::sys_seconds(std::chrono::seconds(claims->expires_at)) - gamepicker::now();
   constexpr std::chrono::milliseconds century = std::chrono::hours(24 * 36525);
-  client.token_expires =
-      now + std::clamp<std::chrono::milliseconds>(left, std::chrono::milliseconds(0), century);
+  client.token_expires = now + std::clamp<std::chrono::milliseconds>(left, std::chrono::milliseconds(0), century);
   client.reply(replies::auth_success(ack));
   hub_.join_everybody(client);
 }

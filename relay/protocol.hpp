@@ -37,8 +37,7 @@ class Protocol {
   static const Command kCommands[];
 
   void dispatch(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
-  void authenticate(Client& client, const std::optional<std::string>& token, const std::string& ack,
-                    SteadyTime now);
+  void authenticate(Client& client, const std::optional<std::string>& token, const std::string& ack, SteadyTime now);
   void on_auth(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
   void on_ping(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
   void on_subscribe(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);

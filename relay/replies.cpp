@@ -36,8 +36,7 @@ std::string auth_error(std::string_view message, std::string_view ack) {
   return finish(json, ack);
 }
 
-std::string subscribed(std::int64_t session_id, std::string_view channel, std::uint64_t offset,
-                       std::string_view ack) {
+std::string subscribed(std::int64_t session_id, std::string_view channel, std::uint64_t offset, std::string_view ack) {
   JsonWriter json = begin("subscribed");
   json.field("sessionId", session_id)
       .field("message", "Subscribed to session " + std::to_string(session_id))
@@ -48,8 +47,7 @@ std::string subscribed(std::int64_t session_id, std::string_view channel, std::u
 
 std::string unsubscribed(std::int64_t session_id, std::string_view ack) {
   JsonWriter json = begin("unsubscribed");
-  json.field("sessionId", session_id)
-      .field("message", "Unsubscribed from session " + std::to_string(session_id));
+  json.field("sessionId", session_id).field("message", "Unsubscribed from session " + std::to_string(session_id));
   return finish(json, ack);
 }
 

@@ -1,9 +1,9 @@
 #include "relay/resolver.hpp"
 
-#include <netdb.h>
-
 #include <algorithm>
 #include <cstring>
+
+#include <netdb.h>
 
 namespace gamepicker {
 namespace {
@@ -56,7 +56,8 @@ Resolver::~Resolver() {
   for (auto& lookup : abandoned_) static_cast<void>(lookup.release());
 }
 
-std::vector<ResolvedAddress> Resolver::resolve(const std::string& host, std::uint16_t port, Clock::time_point deadline) {
+std::vector<ResolvedAddress> Resolver::resolve(const std::string& host, std::uint16_t port,
+                                               Clock::time_point deadline) {
   const std::string service = std::to_string(port);
   const addrinfo numeric = hints(AI_NUMERICHOST);
   addrinfo* list = nullptr;

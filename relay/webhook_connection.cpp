@@ -1,5 +1,11 @@
 #include "relay/webhook_connection.hpp"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
 #include <Poco/Net/NetException.h>
 #include <Poco/Net/SSLException.h>
 #include <Poco/Net/SecureStreamSocket.h>
@@ -9,12 +15,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <utility>
-#include <vector>
 
 #include "relay/address_guard.hpp"
 

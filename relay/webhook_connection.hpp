@@ -1,14 +1,14 @@
 #pragma once
 
-#include <Poco/Net/Context.h>
-#include <Poco/Net/HTTPClientSession.h>
-
 #include <chrono>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+
+#include <Poco/Net/Context.h>
+#include <Poco/Net/HTTPClientSession.h>
 
 #include "relay/resolver.hpp"
 #include "relay/watchdog.hpp"

@@ -71,14 +71,18 @@ SqlValues as_values(const Ids& ids) {
   return SqlValues(ids.begin(), ids.end());
 }
 
-std::int64_t microseconds(std::chrono::milliseconds time) { return time.count() * 1000; }
+std::int64_t microseconds(std::chrono::milliseconds time) {
+  return time.count() * 1000;
+}
 
 std::uint64_t random_token() {
   std::random_device random;
   return ((std::uint64_t{random()} << 32) | random()) >> 1;  // columns are read as signed numbers
 }
 
-SqlValue text_or_null(const std::string& text) { return text.empty() ? SqlValue(nullptr) : SqlValue(text); }
+SqlValue text_or_null(const std::string& text) {
+  return text.empty() ? SqlValue(nullptr) : SqlValue(text);
+}
 
 }  // namespace
 

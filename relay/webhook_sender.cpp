@@ -1,15 +1,15 @@
 #include "relay/webhook_sender.hpp"
 
+#include <algorithm>
+#include <istream>
+#include <ostream>
+
 #include <Poco/Exception.h>
 #include <Poco/Net/HTTPRequest.h>
 #include <Poco/Net/HTTPResponse.h>
 #include <Poco/Net/NetException.h>
 #include <Poco/Net/SSLException.h>
 #include <sys/socket.h>
-
-#include <algorithm>
-#include <istream>
-#include <ostream>
 
 #include "relay/retry_schedule.hpp"
 #include "relay/webhook_connection.hpp"
@@ -53,7 +53,8 @@ Poco::Net::HTTPRequest make_request(const WebhookRequest& delivery, const Webhoo
 
 /// A second line behind the watchdog: no single read or write waits longer than what is left.
 void limit_socket(int descriptor, Clock::time_point deadline) {
-  const auto left = std::max(std::chrono::ceil<milliseconds>(deadline - Clock::now()), milliseconds{1}) + milliseconds{50};
+  const auto left =
+      std::max(std::chrono::ceil<milliseconds>(deadline - Clock::now()), milliseconds{1}) + milliseconds{50};
   const timeval limit{static_cast<time_t>(left.count() / 1000), static_cast<suseconds_t>(left.count() % 1000 * 1000)};
   ::setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   ::setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -81,8 +82,7 @@ Answer read_answer(std::istream& stream) {
 
 bool complete(const Poco::Net::HTTPResponse& response, const Answer& answer) {
   if (!answer.ended) return false;
-  return !response.hasContentLength() ||
-         static_cast<std::size_t>(response.getContentLength64()) == answer.body.size();
+  return !response.hasContentLength() || static_cast<std::size_t>(response.getContentLength64()) == answer.body.size();
 }
 
 std::string status_error(int status) {
@@ -195,7 +195,9 @@ void WebhookSender::Impl::exchange(WebhookConnection& connection, bool reused, P
 WebhookSender::WebhookSender(milliseconds timeout, bool allow_private)
     : impl_(std::make_unique<Impl>(timeout, allow_private)) {}
 WebhookSender::~WebhookSender() = default;
-WebhookResponse WebhookSender::send(const WebhookRequest& request) { return impl_->send(request); }
+WebhookResponse WebhookSender::send(const WebhookRequest& request) {
+  return impl_->send(request);
+}
 
 std::string to_valid_utf8(std::string_view bytes, std::size_t limit) {
   static constexpr std::string_view kReplacement = "\xEF\xBF\xBD";

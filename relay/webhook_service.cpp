@@ -76,8 +76,8 @@ class WebhookService::Impl {
   std::condition_variable schedule_changed_;
   std::condition_variable job_added_;
   std::condition_variable outcome_added_;
-  bool stopping_ = false;          ///< nothing more is claimed or sent
-  bool workers_done_ = false;      ///< no more outcomes will come
+  bool stopping_ = false;      ///< nothing more is claimed or sent
+  bool workers_done_ = false;  ///< no more outcomes will come
   bool woken_ = false;
   Clock::time_point give_up_at_ = Clock::time_point::max();
   std::deque<ClaimedDelivery> jobs_;
@@ -331,8 +331,14 @@ void WebhookService::Impl::record(const std::vector<AttemptOutcome>& batch) {
 
 WebhookService::WebhookService(const Config& config) : impl_(std::make_unique<Impl>(config)) {}
 WebhookService::~WebhookService() = default;
-void WebhookService::start() { impl_->start(); }
-void WebhookService::stop() { impl_->stop(); }
-void WebhookService::wake() { impl_->wake(); }
+void WebhookService::start() {
+  impl_->start();
+}
+void WebhookService::stop() {
+  impl_->stop();
+}
+void WebhookService::wake() {
+  impl_->wake();
+}
 
 }  // namespace gamepicker

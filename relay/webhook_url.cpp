@@ -8,8 +8,8 @@ namespace {
 
 bool take_prefix(std::string_view& text, std::string_view prefix) {
   const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; };
-  if (text.size() < prefix.size() || !std::equal(prefix.begin(), prefix.end(), text.begin(),
-                                                 [&](char b, char a) { return same(a, b); })) {
+  if (text.size() < prefix.size() ||
+      !std::equal(prefix.begin(), prefix.end(), text.begin(), [&](char b, char a) { return same(a, b); })) {
     return false;
   }
   text.remove_prefix(prefix.size());

@@ -75,21 +75,27 @@ std::string format(Timestamp time, const char* pattern) {
   const year_month_day date{day};
   const hh_mm_ss clock{time - day};
   std::array<char, 40> text{};
-  const int length = std::snprintf(text.data(), text.size(), pattern, static_cast<int>(date.year()),
-                                   static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                                   static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
-                                   static_cast<int>(clock.seconds().count()),
-                                   static_cast<int>(clock.subseconds().count()));
+  const int length =
+      std::snprintf(text.data(), text.size(), pattern, static_cast<int>(date.year()),
+                    static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                    static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
+                    static_cast<int>(clock.seconds().count()), static_cast<int>(clock.subseconds().count()));
   return {text.data(), static_cast<std::size_t>(length)};
 }
 
 }  // namespace
 
-Timestamp now() { return floor<milliseconds>(system_clock::now()); }
+Timestamp now() {
+  return floor<milliseconds>(system_clock::now());
+}
 
-std::string format_iso(Timestamp time) { return format(time, "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ"); }
+std::string format_iso(Timestamp time) {
+  return format(time, "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ");
+}
 
-std::string format_sql(Timestamp time) { return format(time, "%04d-%02u-%02u %02d:%02d:%02d.%03d"); }
+std::string format_sql(Timestamp time) {
+  return format(time, "%04d-%02u-%02u %02d:%02d:%02d.%03d");
+}
 
 std::optional<Timestamp> parse_iso(std::string_view text) {
   Cursor cursor(text);

@@ -52,7 +52,9 @@ const std::array kKeys = {
   throw ConfigError(std::string(key.name) + " " + what);
 }
 
-std::string range(const ConfigKey& key) { return std::to_string(key.min) + " to " + std::to_string(key.max); }
+std::string range(const ConfigKey& key) {
+  return std::to_string(key.min) + " to " + std::to_string(key.max);
+}
 
 /// One overload a type of setting; each throws ConfigError naming the key.
 struct Setter {
@@ -61,7 +63,8 @@ struct Setter {
   std::string_view text;
 
   void operator()(std::string Config::*member) const {
-    if (!text.empty() && (text.size() < key.min || text.size() > key.max)) fail(key, "must have " + range(key) + " characters");
+    if (!text.empty() && (text.size() < key.min || text.size() > key.max))
+      fail(key, "must have " + range(key) + " characters");
     config.*member = text;
   }
   void operator()(bool Config::*member) const {
@@ -160,9 +163,13 @@ struct Printer {
 
 }  // namespace
 
-std::span<const ConfigKey> config_keys() { return kKeys; }
+std::span<const ConfigKey> config_keys() {
+  return kKeys;
+}
 
-std::string config_text(const Config& config, const ConfigKey& key) { return std::visit(Printer{config}, key.member); }
+std::string config_text(const Config& config, const ConfigKey& key) {
+  return std::visit(Printer{config}, key.member);
+}
 
 Config Config::load(const std::string& file, bool use_environment) {
   Config config;

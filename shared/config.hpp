@@ -50,8 +50,8 @@ struct Config {
   Milliseconds relay_idle_timeout{60'000};
 
   bool webhook_allow_private = false;
-  Durations webhook_retry_schedule{Milliseconds{5'000},      Milliseconds{300'000},    Milliseconds{1'800'000},
-                                   Milliseconds{7'200'000},  Milliseconds{18'000'000}, Milliseconds{36'000'000},
+  Durations webhook_retry_schedule{Milliseconds{5'000},     Milliseconds{300'000},    Milliseconds{1'800'000},
+                                   Milliseconds{7'200'000}, Milliseconds{18'000'000}, Milliseconds{36'000'000},
                                    Milliseconds{36'000'000}};
   Milliseconds webhook_timeout{5'000};
   std::uint64_t webhook_workers = 16;

@@ -10,12 +10,11 @@ namespace {
 
 /// Every event a webhook may ask for.
 constexpr std::array<std::string_view, 24> kEventTypes = {
-    "game.added",          "session.started",    "session.ended",  "player-count.updated",
-    "vote.received",       "game.status-changed", "game.removed",   "voting.ended",
-    "room.connected",      "lobby.player-joined", "lobby.updated",  "game.started",
-    "game.ended",          "room.disconnected",  "game.status",    "connection",
-    "disconnection",       "subscribe",          "unsubscribe",    "broadcast",
-    "presence_join",       "presence_leave",     "client_event",   "webhook.disabled",
+    "game.added",          "session.started", "session.ended", "player-count.updated", "vote.received",
+    "game.status-changed", "game.removed",    "voting.ended",  "room.connected",       "lobby.player-joined",
+    "lobby.updated",       "game.started",    "game.ended",    "room.disconnected",    "game.status",
+    "connection",          "disconnection",   "subscribe",     "unsubscribe",          "broadcast",
+    "presence_join",       "presence_leave",  "client_event",  "webhook.disabled",
 };
 
 constexpr std::string_view kBodyStart = R"({"event":)";
@@ -24,7 +23,9 @@ constexpr std::string_view kDataKey = R"(,"data":)";
 
 }  // namespace
 
-std::string session_channel(std::int64_t session_id) { return "session." + std::to_string(session_id); }
+std::string session_channel(std::int64_t session_id) {
+  return "session." + std::to_string(session_id);
+}
 
 std::string event_body(std::string_view type, std::string_view timestamp, std::string_view data) {
   std::string body;

@@ -1,11 +1,11 @@
 #include "shared/json_reader.hpp"
 
+#include <limits>
+#include <sstream>
+
 #include <Poco/JSON/Object.h>
 #include <Poco/JSON/Parser.h>
 #include <Poco/JSON/Stringifier.h>
-
-#include <limits>
-#include <sstream>
 
 namespace gamepicker {
 namespace {
@@ -14,14 +14,19 @@ using Poco::Dynamic::Var;
 
 constexpr int kMaxDepth = 64;
 
-[[noreturn]] void fail(const std::string& name, const std::string& what) { throw FieldError(name + " " + what); }
+[[noreturn]] void fail(const std::string& name, const std::string& what) {
+  throw FieldError(name + " " + what);
+}
 
-bool is_strict_integer(const Var& value) { return value.isInteger() && !value.isBoolean(); }
+bool is_strict_integer(const Var& value) {
+  return value.isInteger() && !value.isBoolean();
+}
 
 std::string checked_text(const std::string& name, const Var& value, std::size_t max_characters) {
   if (!value.isString()) fail(name, "must be a string");
   const auto& text = value.extract<std::string>();
-  if (utf8_length(text) > max_characters) fail(name, "must be at most " + std::to_string(max_characters) + " characters");
+  if (utf8_length(text) > max_characters)
+    fail(name, "must be at most " + std::to_string(max_characters) + " characters");
   if (text.find('\0') != std::string::npos) fail(name, "must not contain U+0000");
   return text;
 }
@@ -52,9 +57,13 @@ JsonObject JsonObject::parse(std::string_view text) {
   return JsonObject(std::make_shared<const Tree>(Tree{parsed.extract<Poco::JSON::Object::Ptr>()}));
 }
 
-bool JsonObject::has(const std::string& name) const { return tree_->object->has(name); }
+bool JsonObject::has(const std::string& name) const {
+  return tree_->object->has(name);
+}
 
-bool JsonObject::is_null(const std::string& name) const { return has(name) && tree_->get(name).isEmpty(); }
+bool JsonObject::is_null(const std::string& name) const {
+  return has(name) && tree_->get(name).isEmpty();
+}
 
 std::optional<std::int64_t> JsonObject::integer(const std::string& name, std::int64_t min, std::int64_t max) const {
   const Var value = tree_->get(name);

@@ -31,10 +31,7 @@ class JsonWriter {
   JsonWriter& value(const char* text) { return value(std::string_view(text)); }
   JsonWriter& value(bool flag) { return raw(flag ? "true" : "false"); }
   template <std::integral Integer>
-    requires(!std::same_as<Integer, bool>)
-  JsonWriter& value(Integer number) {
-    return raw(std::to_string(number));
-  }
+  requires(!std::same_as<Integer, bool>) JsonWriter& value(Integer number) { return raw(std::to_string(number)); }
   JsonWriter& null() { return raw("null"); }
   template <typename T>
   JsonWriter& value(const std::optional<T>& maybe) {

@@ -1,9 +1,9 @@
 #include "shared/log.hpp"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <stdexcept>
+
+#include <unistd.h>
 
 #include "shared/clock.hpp"
 

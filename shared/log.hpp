@@ -18,9 +18,17 @@ LogLevel parse_log_level(std::string_view text);
 /// fake a line. Never pass a secret or a token.
 void log(LogLevel level, std::string_view message);
 
-inline void log_error(std::string_view message) { log(LogLevel::error, message); }
-inline void log_warning(std::string_view message) { log(LogLevel::warning, message); }
-inline void log_info(std::string_view message) { log(LogLevel::info, message); }
-inline void log_debug(std::string_view message) { log(LogLevel::debug, message); }
+inline void log_error(std::string_view message) {
+  log(LogLevel::error, message);
+}
+inline void log_warning(std::string_view message) {
+  log(LogLevel::warning, message);
+}
+inline void log_info(std::string_view message) {
+  log(LogLevel::info, message);
+}
+inline void log_debug(std::string_view message) {
+  log(LogLevel::debug, message);
+}
 
 }  // namespace gamepicker

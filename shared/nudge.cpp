@@ -1,15 +1,15 @@
 #include "shared/nudge.hpp"
 
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <system_error>
+
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <stdexcept>
-#include <system_error>
 
 namespace gamepicker {
 namespace {
@@ -19,7 +19,9 @@ std::string as_bytes(const Address& address) {
   return {reinterpret_cast<const char*>(&address), sizeof(address)};
 }
 
-const sockaddr* as_sockaddr(const std::string& bytes) { return reinterpret_cast<const sockaddr*>(bytes.data()); }
+const sockaddr* as_sockaddr(const std::string& bytes) {
+  return reinterpret_cast<const sockaddr*>(bytes.data());
+}
 
 /// The sockaddr, as bytes, of a unix path or of a numeric host:port.
 std::string parse_address(std::string_view text) {

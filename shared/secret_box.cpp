@@ -1,10 +1,10 @@
 #include "shared/secret_box.hpp"
 
-#include <openssl/evp.h>
-#include <openssl/rand.h>
-
 #include <memory>
 #include <stdexcept>
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
 
 #include "shared/signature.hpp"
 
@@ -50,7 +50,8 @@ std::string SecretBox::seal(std::string_view plain) const {
   const bool sealed =
       context && RAND_bytes(bytes_of(nonce), static_cast<int>(nonce.size())) == 1 &&
       EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, bytes_of(key_), bytes_of(nonce)) == 1 &&
-      EVP_EncryptUpdate(context.get(), bytes_of(cipher), &length, bytes_of(cipher), static_cast<int>(plain.size())) == 1 &&
+      EVP_EncryptUpdate(context.get(), bytes_of(cipher), &length, bytes_of(cipher), static_cast<int>(plain.size())) ==
+          1 &&
       EVP_EncryptFinal_ex(context.get(), bytes_of(cipher, static_cast<std::size_t>(length)), &length) == 1 &&
       EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_GET_TAG, kTagBytes, tag.data()) == 1;
   if (!sealed) throw std::runtime_error("encryption failed");

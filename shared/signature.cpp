@@ -1,10 +1,10 @@
 #include "shared/signature.hpp"
 
+#include <stdexcept>
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-
-#include <stdexcept>
 
 namespace gamepicker {
 namespace {
@@ -23,7 +23,9 @@ std::string secret_bytes(std::string_view secret) {
   return std::string(secret);
 }
 
-const unsigned char* bytes_of(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
+const unsigned char* bytes_of(std::string_view text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
 
 }  // namespace
 
@@ -57,10 +59,9 @@ std::string to_base64(std::string_view bytes) {
 
 std::string from_base64(std::string_view text) {
   std::string bytes(text.size() / 4 * 3, '\0');
-  const int length =
-      text.size() % 4 != 0
-          ? -1
-          : EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), bytes_of(text), static_cast<int>(text.size()));
+  const int length = text.size() % 4 != 0 ? -1
+                                          : EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                                                            bytes_of(text), static_cast<int>(text.size()));
   if (length < 0) throw std::invalid_argument("not base64");
   // EVP_DecodeBlock counts the padding as zero bytes.
   std::size_t padding = 0;

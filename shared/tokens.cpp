@@ -1,11 +1,11 @@
 #include "shared/tokens.hpp"
 
+#include <array>
+#include <sstream>
+
 #include <Poco/JWT/JWTException.h>
 #include <Poco/JWT/Signer.h>
 #include <Poco/JWT/Token.h>
-
-#include <array>
-#include <sstream>
 
 #include "shared/clock.hpp"
 #include "shared/signature.hpp"
@@ -17,7 +17,9 @@ constexpr std::array<std::string_view, 3> kRoleNames = {"viewer", "bot", "admin"
 constexpr std::size_t kRemembered = 4096;
 constexpr std::size_t kMaxTokenBytes = 4096;
 
-std::int64_t epoch_seconds() { return std::chrono::floor<std::chrono::seconds>(now()).time_since_epoch().count(); }
+std::int64_t epoch_seconds() {
+  return std::chrono::floor<std::chrono::seconds>(now()).time_since_epoch().count();
+}
 
 /// Checks the MAC in constant time before the library, whose own comparison is an ordinary one, sees the token.
 bool has_valid_mac(const std::string& token, std::string_view secret) {

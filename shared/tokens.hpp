@@ -14,9 +14,9 @@ enum class Role { viewer, bot, admin };  ///< in rising order of rights
 /// What a verified token says.
 struct Claims {
   Role role{};
-  std::string subject;         ///< the admin's or token's name
-  std::int64_t expires_at{};   ///< epoch seconds
-  std::string json;            ///< the whole payload, as the client reads it back
+  std::string subject;        ///< the admin's or token's name
+  std::int64_t expires_at{};  ///< epoch seconds
+  std::string json;           ///< the whole payload, as the client reads it back
 };
 
 /// Issues and verifies the HS256 tokens of this system. Any other algorithm is refused. Not thread-safe: one for each

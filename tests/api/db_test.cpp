@@ -84,8 +84,9 @@ BOOST_AUTO_TEST_CASE(a_connection_lost_inside_a_transaction_changes_nothing_and_
 }
 
 BOOST_AUTO_TEST_CASE(another_schema_version_is_not_served) {
-  database.execute("INSERT INTO schema_migrations (version, name, checksum, started_at, finished_at) VALUES "
-                   "(999, 'later', REPEAT('0', 64), UTC_TIMESTAMP(), UTC_TIMESTAMP())");
+  database.execute(
+      "INSERT INTO schema_migrations (version, name, checksum, started_at, finished_at) VALUES "
+      "(999, 'later', REPEAT('0', 64), UTC_TIMESTAMP(), UTC_TIMESTAMP())");
   Api fresh(api.config);
   Dispatcher fresh_dispatcher(fresh, "games");
   Request request;

@@ -92,8 +92,8 @@ BOOST_AUTO_TEST_CASE(bodies_that_are_no_json_object_are_refused) {
 
 BOOST_AUTO_TEST_CASE(an_unexpected_error_tells_the_client_nothing_but_the_request_id) {
   database.execute("DROP TABLE webhook_patterns");
-  const Response response = admin("POST", "/api/webhooks",
-                                  R"({"name":"w","url":"http://a.example/","secret":"s","events":["*"]})");
+  const Response response =
+      admin("POST", "/api/webhooks", R"({"name":"w","url":"http://a.example/","secret":"s","events":["*"]})");
   BOOST_TEST(response.status == 500);
   BOOST_TEST(response.body == R"({"error":"Internal server error","requestId":"test-request"})");
 }
@@ -104,8 +104,7 @@ BOOST_FIXTURE_TEST_SUITE(auth, ApiFixture)
 
 BOOST_AUTO_TEST_CASE(login_gives_a_token_that_verifies) {
   for (const char* field : {"key", "apiKey"}) {
-    const Response response =
-        call("POST", "/api/auth/login", std::string("{\"") + field + "\":\"" + kAdminKey + "\"}");
+    const Response response = call("POST", "/api/auth/login", std::string("{\"") + field + "\":\"" + kAdminKey + "\"}");
     BOOST_REQUIRE_EQUAL(response.status, 200);
     BOOST_TEST(at(response, "message") == "Authentication successful");
     BOOST_TEST(at(response, "expiresIn") == "24h");

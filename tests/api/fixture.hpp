@@ -1,10 +1,10 @@
 #pragma once
 
-#include <boost/test/unit_test.hpp>
-
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <boost/test/unit_test.hpp>
 
 #include "handlers/api.hpp"
 #include "handlers/dispatch.hpp"

@@ -36,7 +36,8 @@ BOOST_AUTO_TEST_CASE(a_second_active_session_is_refused_and_leaves_nothing) {
   BOOST_TEST(second.status == 400);
   BOOST_TEST(second.body ==
              R"({"error":"An active session already exists. Please close it before creating a new one.",)"
-             R"("activeSessionId":)" + id + "}");
+             R"("activeSessionId":)" +
+                 id + "}");
   BOOST_TEST(events().size() == 1U);
 }
 
@@ -47,9 +48,8 @@ BOOST_AUTO_TEST_CASE(session_errors_are_the_contracts) {
                           {"GET", "/api/sessions/abc", "", 404, "Session not found"},
                           {"POST", "/api/sessions/99/close", "", 404, "Session not found"},
                           {"POST", "/api/sessions/" + id + "/close", R"({"notes":7})", 400, "notes must be a string"},
-                          {"POST", "/api/sessions/" + id + "/close",
-                           "{\"notes\":\"" + std::string(16001, 'n') + "\"}", 400,
-                           "notes must be at most 16000 characters"},
+                          {"POST", "/api/sessions/" + id + "/close", "{\"notes\":\"" + std::string(16001, 'n') + "\"}",
+                           400, "notes must be at most 16000 characters"},
                       });
   BOOST_TEST(admin("POST", "/api/sessions/" + id + "/close").status == 200);
   check_errors(*this, {{"POST", "/api/sessions/" + id + "/close", "", 400, "Session is already closed"}});
@@ -103,8 +103,8 @@ BOOST_FIXTURE_TEST_SUITE(session_games, ApiFixture)
 BOOST_AUTO_TEST_CASE(adding_a_game_ends_the_one_before_and_counts_the_play) {
   const std::string session = open_session();
   play(session, 1);
-  const Response added = admin("POST", "/api/sessions/" + session + "/games",
-                               R"({"game_id":2,"manually_added":true,"room_code":"lSb1"})");
+  const Response added =
+      admin("POST", "/api/sessions/" + session + "/games", R"({"game_id":2,"manually_added":true,"room_code":"lSb1"})");
   BOOST_TEST(added.status == 201);
   BOOST_TEST(at(added, "room_code") == "LSB1");
   BOOST_TEST(at(added, "source") == "manual");
@@ -127,31 +127,29 @@ BOOST_AUTO_TEST_CASE(session_game_errors_are_the_contracts) {
   const std::string games = "/api/sessions/" + session + "/games";
   const std::string game = games + "/" + play(session, 1);
   const std::string room = "Invalid room code format. Must be 4 letters or digits";
-  check_errors(*this, {
-                          {"GET", "/api/sessions/99/games", "", 404, "Session not found"},
-                          {"POST", games, "", 400, "game_id is required"},
-                          {"POST", games, R"({"game_id":null})", 400, "game_id is required"},
-                          {"POST", games, R"({"game_id":"7"})", 400, "game_id must be an integer"},
-                          {"POST", games, R"({"game_id":7.9})", 400, "game_id must be an integer"},
-                          {"POST", games, R"({"game_id":true})", 400, "game_id must be an integer"},
-                          {"POST", games, R"({"game_id":99})", 404, "Game not found"},
-                          {"POST", games, R"({"game_id":-5})", 404, "Game not found"},
-                          {"POST", games, R"({"game_id":1,"room_code":"ABCDE"})", 400, room},
-                          {"POST", games, R"({"game_id":1,"room_code":"AB C"})", 400, room},
-                          {"POST", games, R"({"game_id":1,"source":"x"})", 400, "source must be dice, manual or poll"},
-                          {"POST", games, R"({"game_id":1,"manually_added":2})", 400,
-                           "manually_added must be true or false"},
-                          {"POST", "/api/sessions/99/games", R"({"game_id":1})", 404, "Session not found"},
-                          {"PATCH", game + "/status", "{}", 400, "Invalid status. Must be playing, played, or skipped"},
-                          {"PATCH", games + "/99/status", R"({"status":"played"})", 404, "Session game not found"},
-                          {"PATCH", "/api/sessions/99/games/1/status", R"({"status":"played"})", 404,
-                           "Session game not found"},
-                          {"PATCH", game + "/player-count", "{}", 400, "Invalid player count"},
-                          {"PATCH", game + "/player-count", R"({"player_count":-1})", 400, "Invalid player count"},
-                          {"PATCH", game + "/player-count", R"({"player_count":"5"})", 400, "Invalid player count"},
-                          {"PATCH", games + "/99/player-count", R"({"player_count":5})", 404,
-                           "Session game not found"},
-                      });
+  check_errors(
+      *this, {
+                 {"GET", "/api/sessions/99/games", "", 404, "Session not found"},
+                 {"POST", games, "", 400, "game_id is required"},
+                 {"POST", games, R"({"game_id":null})", 400, "game_id is required"},
+                 {"POST", games, R"({"game_id":"7"})", 400, "game_id must be an integer"},
+                 {"POST", games, R"({"game_id":7.9})", 400, "game_id must be an integer"},
+                 {"POST", games, R"({"game_id":true})", 400, "game_id must be an integer"},
+                 {"POST", games, R"({"game_id":99})", 404, "Game not found"},
+                 {"POST", games, R"({"game_id":-5})", 404, "Game not found"},
+                 {"POST", games, R"({"game_id":1,"room_code":"ABCDE"})", 400, room},
+                 {"POST", games, R"({"game_id":1,"room_code":"AB C"})", 400, room},
+                 {"POST", games, R"({"game_id":1,"source":"x"})", 400, "source must be dice, manual or poll"},
+                 {"POST", games, R"({"game_id":1,"manually_added":2})", 400, "manually_added must be true or false"},
+                 {"POST", "/api/sessions/99/games", R"({"game_id":1})", 404, "Session not found"},
+                 {"PATCH", game + "/status", "{}", 400, "Invalid status. Must be playing, played, or skipped"},
+                 {"PATCH", games + "/99/status", R"({"status":"played"})", 404, "Session game not found"},
+                 {"PATCH", "/api/sessions/99/games/1/status", R"({"status":"played"})", 404, "Session game not found"},
+                 {"PATCH", game + "/player-count", "{}", 400, "Invalid player count"},
+                 {"PATCH", game + "/player-count", R"({"player_count":-1})", 400, "Invalid player count"},
+                 {"PATCH", game + "/player-count", R"({"player_count":"5"})", 400, "Invalid player count"},
+                 {"PATCH", games + "/99/player-count", R"({"player_count":5})", 404, "Session game not found"},
+             });
   BOOST_TEST(events().size() == 2U);
   BOOST_TEST(one("SELECT SUM(play_count) FROM games") == "1");
   admin("POST", "/api/sessions/" + session + "/close");

@@ -96,7 +96,9 @@ BOOST_AUTO_TEST_CASE(a_vote_within_a_second_of_the_same_voter_is_a_duplicate) {
            {"2026-03-15T20:10:01.001Z", 200},
            {"2026-03-15T20:09:58.999Z", 200},
        }) {
-    BOOST_TEST_CONTEXT(timestamp) { BOOST_TEST(vote("bob", "down", timestamp).status == status); }
+    BOOST_TEST_CONTEXT(timestamp) {
+      BOOST_TEST(vote("bob", "down", timestamp).status == status);
+    }
   }
   BOOST_TEST(vote("Bob", "up", "2026-03-15T20:10:00.000Z").status == 200);
   const Response duplicate = vote("Bob", "up", "2026-03-15T20:10:00.250Z");
@@ -114,18 +116,18 @@ BOOST_AUTO_TEST_CASE(vote_errors_come_in_the_contracts_order) {
   const std::string path = "/api/votes/live";
   const std::string missing = "Missing required fields: username, vote, timestamp";
   const std::string format = "Invalid timestamp format. Use ISO 8601 format (e.g., 2025-11-01T20:30:00Z)";
-  check_errors(*this, {
-                          {"POST", path, "", 400, missing},
-                          {"POST", path, "{}", 400, missing},
-                          {"POST", path, vote_body("", "x", "y"), 400, missing},
-                          {"POST", path, vote_body("bob", "sideways", "y"), 400, "vote must be either \"up\" or \"down\""},
-                          {"POST", path, vote_body("bob", "up", "yesterday"), 400, format},
-                          {"POST", path, vote_body("bob", "up", "2026-02-30T00:00:00Z"), 400, format},
-                          {"POST", path, R"({"username":7,"vote":"up","timestamp":"x"})", 400,
-                           "username must be a string"},
-                          {"POST", path, vote_body(std::string(101, 'u'), "up", "2026-03-15T20:10:00Z"), 400,
-                           "username must be at most 100 characters"},
-                      });
+  check_errors(*this,
+               {
+                   {"POST", path, "", 400, missing},
+                   {"POST", path, "{}", 400, missing},
+                   {"POST", path, vote_body("", "x", "y"), 400, missing},
+                   {"POST", path, vote_body("bob", "sideways", "y"), 400, "vote must be either \"up\" or \"down\""},
+                   {"POST", path, vote_body("bob", "up", "yesterday"), 400, format},
+                   {"POST", path, vote_body("bob", "up", "2026-02-30T00:00:00Z"), 400, format},
+                   {"POST", path, R"({"username":7,"vote":"up","timestamp":"x"})", 400, "username must be a string"},
+                   {"POST", path, vote_body(std::string(101, 'u'), "up", "2026-03-15T20:10:00Z"), 400,
+                    "username must be at most 100 characters"},
+               });
   admin("POST", "/api/sessions/1/close");
   check_errors(*this, {{"POST", path, vote_body("bob", "up", "2026-03-15T20:10:00Z"), 404, "No active session found"}});
   open_session();
@@ -155,9 +157,8 @@ BOOST_AUTO_TEST_CASE(the_tally_sums_live_votes_by_net_score) {
 }
 
 BOOST_AUTO_TEST_CASE(of_the_same_vote_sent_twenty_times_at_once_one_counts) {
-  const int accepted = vote_in_parallel(api.config, admin_token, 20, [](int) {
-    return vote_body("bob", "up", "2026-03-15T20:10:00Z");
-  });
+  const int accepted =
+      vote_in_parallel(api.config, admin_token, 20, [](int) { return vote_body("bob", "up", "2026-03-15T20:10:00Z"); });
   BOOST_TEST(accepted == 1);
   BOOST_TEST(totals() == "1 0");
   BOOST_TEST(one("SELECT COUNT(*) FROM events WHERE type = 'vote.received'") == "1");

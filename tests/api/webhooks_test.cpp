@@ -45,36 +45,36 @@ BOOST_AUTO_TEST_CASE(webhook_errors_are_the_contracts) {
   const auto with = [](const std::string& url, const std::string& events) {
     return R"({"name":"n","url":")" + url + R"(","secret":"s","events":)" + events + "}";
   };
-  check_errors(*this, {
-                          {"POST", "/api/webhooks", "", 400, missing},
-                          {"POST", "/api/webhooks", R"({"name":"n","url":"http://a/","secret":"s"})", 400, missing},
-                          {"POST", "/api/webhooks", with("http://a/", "\"*\""), 400, "events must be an array"},
-                          {"POST", "/api/webhooks", with("http://a/", "[7]"), 400, "events[0] must be a string"},
-                          {"POST", "/api/webhooks", with("http://a/", "[]"), 400, "events must not be empty"},
-                          {"POST", "/api/webhooks", with("http://a/", "[\"x.y\"]"), 400, "Unknown event type: x.y"},
-                          {"POST", "/api/webhooks", with("ftp://a/", "[\"*\"]"), 400, "Invalid URL format"},
-                          {"POST", "/api/webhooks", with("nonsense", "[\"*\"]"), 400, "Invalid URL format"},
-                          {"POST", "/api/webhooks", with("http://", "[\"*\"]"), 400, "Invalid URL format"},
-                          {"PATCH", "/api/webhooks/1", "{}", 400, "No fields to update"},
-                          {"PATCH", "/api/webhooks/1", R"({"url":"x"})", 400, "Invalid URL format"},
-                          {"PATCH", "/api/webhooks/1", R"({"events":7})", 400, "events must be an array"},
-                          {"PATCH", "/api/webhooks/1", R"({"enabled":"yes"})", 400, "enabled must be true or false"},
-                          {"PATCH", "/api/webhooks/9", R"({"name":"x"})", 404, "Webhook not found"},
-                          {"DELETE", "/api/webhooks/9", "", 404, "Webhook not found"},
-                          {"POST", "/api/webhooks/test/9", "", 404, "Webhook not found"},
-                          {"GET", "/api/webhooks/9/logs", "", 404, "Webhook not found"},
-                          {"GET", "/api/webhooks/1/logs?limit=501", "", 400,
-                           "limit must be a whole number from 1 to 500"},
-                          {"GET", "/api/webhooks/1/logs?status=x", "", 400, "status must be failed or succeeded"},
-                      });
+  check_errors(*this,
+               {
+                   {"POST", "/api/webhooks", "", 400, missing},
+                   {"POST", "/api/webhooks", R"({"name":"n","url":"http://a/","secret":"s"})", 400, missing},
+                   {"POST", "/api/webhooks", with("http://a/", "\"*\""), 400, "events must be an array"},
+                   {"POST", "/api/webhooks", with("http://a/", "[7]"), 400, "events[0] must be a string"},
+                   {"POST", "/api/webhooks", with("http://a/", "[]"), 400, "events must not be empty"},
+                   {"POST", "/api/webhooks", with("http://a/", "[\"x.y\"]"), 400, "Unknown event type: x.y"},
+                   {"POST", "/api/webhooks", with("ftp://a/", "[\"*\"]"), 400, "Invalid URL format"},
+                   {"POST", "/api/webhooks", with("nonsense", "[\"*\"]"), 400, "Invalid URL format"},
+                   {"POST", "/api/webhooks", with("http://", "[\"*\"]"), 400, "Invalid URL format"},
+                   {"PATCH", "/api/webhooks/1", "{}", 400, "No fields to update"},
+                   {"PATCH", "/api/webhooks/1", R"({"url":"x"})", 400, "Invalid URL format"},
+                   {"PATCH", "/api/webhooks/1", R"({"events":7})", 400, "events must be an array"},
+                   {"PATCH", "/api/webhooks/1", R"({"enabled":"yes"})", 400, "enabled must be true or false"},
+                   {"PATCH", "/api/webhooks/9", R"({"name":"x"})", 404, "Webhook not found"},
+                   {"DELETE", "/api/webhooks/9", "", 404, "Webhook not found"},
+                   {"POST", "/api/webhooks/test/9", "", 404, "Webhook not found"},
+                   {"GET", "/api/webhooks/9/logs", "", 404, "Webhook not found"},
+                   {"GET", "/api/webhooks/1/logs?limit=501", "", 400, "limit must be a whole number from 1 to 500"},
+                   {"GET", "/api/webhooks/1/logs?status=x", "", 400, "status must be failed or succeeded"},
+               });
   BOOST_TEST(call("GET", "/api/webhooks").status == 401);
 }
 
 BOOST_AUTO_TEST_CASE(an_event_queues_one_delivery_for_each_matching_enabled_webhook) {
   const auto create = [&](const std::string& events, bool enabled) {
     admin("POST", "/api/webhooks",
-          R"({"name":"n","url":"http://a/","secret":"s","events":)" + events + ",\"enabled\":" +
-              (enabled ? "true" : "false") + "}");
+          R"({"name":"n","url":"http://a/","secret":"s","events":)" + events +
+              ",\"enabled\":" + (enabled ? "true" : "false") + "}");
   };
   create(R"(["session.started"])", true);
   create(R"(["session.*","*","session.started"])", true);

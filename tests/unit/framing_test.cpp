@@ -108,25 +108,20 @@ BOOST_AUTO_TEST_CASE(well_formed_frames_are_read_however_they_arrive) {
 BOOST_AUTO_TEST_CASE(fragments_are_joined_and_control_frames_may_stand_between_them) {
   check_all({
       {"three fragments",
-       raw_frame({.payload = "a", .final = false}) +
-           raw_frame({.opcode = 0, .payload = "b", .final = false}) +
+       raw_frame({.payload = "a", .final = false}) + raw_frame({.opcode = 0, .payload = "b", .final = false}) +
            raw_frame({.opcode = 0, .payload = "c"}),
        "text(abc)"},
       {"empty fragments",
-       raw_frame({.final = false}) + raw_frame({.opcode = 0, .final = false}) + raw_frame({.opcode = 0}),
-       "text()"},
+       raw_frame({.final = false}) + raw_frame({.opcode = 0, .final = false}) + raw_frame({.opcode = 0}), "text()"},
       {"ping and pong inside",
        raw_frame({.payload = "a", .final = false}) + raw_frame({.opcode = 9, .payload = "p"}) +
-           raw_frame({.opcode = 0, .payload = "b", .final = false}) +
-           raw_frame({.opcode = 10, .payload = "q"}) + raw_frame({.opcode = 0, .payload = "c"}) +
-           raw_frame({.payload = "d"}),
+           raw_frame({.opcode = 0, .payload = "b", .final = false}) + raw_frame({.opcode = 10, .payload = "q"}) +
+           raw_frame({.opcode = 0, .payload = "c"}) + raw_frame({.payload = "d"}),
        "ping(p) pong(q) text(abc) text(d)"},
-      {"close inside", raw_frame({.payload = "a", .final = false}) + raw_frame({.opcode = 8}),
-       "close 1005()"},
+      {"close inside", raw_frame({.payload = "a", .final = false}) + raw_frame({.opcode = 8}), "close 1005()"},
       {"a character split over fragments",
        raw_frame({.payload = "\xE2", .final = false}) + raw_frame({.opcode = 9}) +
-           raw_frame({.opcode = 0, .payload = "\x82", .final = false}) +
-           raw_frame({.opcode = 0, .payload = "\xAC"}),
+           raw_frame({.opcode = 0, .payload = "\x82", .final = false}) + raw_frame({.opcode = 0, .payload = "\xAC"}),
        "ping() text(\xE2\x82\xAC)"},
   });
 }
@@ -140,15 +135,14 @@ BOOST_AUTO_TEST_CASE(protocol_errors_are_named) {
        "violation 1002"},
       {"top bit of a 64-bit length", "\x81\xFF\x80\0\0\0\0\1\0\0\1\2\3\4"s, "violation 1002"},
       {"nothing to continue", raw_frame({.opcode = 0, .payload = "a"}), "violation 1002"},
-      {"continuing what is complete", raw_frame({.payload = "a"}) + raw_frame({.opcode = 0}),
-       "text(a) violation 1002"},
+      {"continuing what is complete", raw_frame({.payload = "a"}) + raw_frame({.opcode = 0}), "text(a) violation 1002"},
       {"message inside a message", raw_frame({.payload = "a", .final = false}) + raw_frame({.payload = "b"}),
        "violation 1002"},
       {"fragmented ping", raw_frame({.opcode = 9, .final = false}), "violation 1002"},
       {"ping of 126 bytes", raw_frame({.opcode = 9, .payload = std::string(126, 'a')}), "violation 1002"},
       {"close of one byte", raw_frame({.opcode = 8, .payload = "a"}), "violation 1002"},
-      {"close with a reason that is not UTF-8",
-       raw_frame({.opcode = 8, .payload = close_payload(1000, "\xFF")}), "violation 1007"},
+      {"close with a reason that is not UTF-8", raw_frame({.opcode = 8, .payload = close_payload(1000, "\xFF")}),
+       "violation 1007"},
       {"close with half a character", raw_frame({.opcode = 8, .payload = close_payload(1000, "\xE2\x82")}),
        "violation 1007"},
       {"binary", raw_frame({.opcode = 2, .payload = "a"}), "violation 1003"},
@@ -166,8 +160,8 @@ BOOST_AUTO_TEST_CASE(only_close_codes_that_may_travel_are_accepted) {
   for (const int code :
        {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999}) {
     const std::string text = std::to_string(code);
-    check_all({{text.c_str(), raw_frame({.opcode = 8, .payload = close_payload(code, "why")}),
-                "close " + text + "(why)"}});
+    check_all(
+        {{text.c_str(), raw_frame({.opcode = 8, .payload = close_payload(code, "why")}), "close " + text + "(why)"}});
   }
   for (const int code : {0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535}) {
     const std::string text = std::to_string(code);
@@ -211,13 +205,12 @@ BOOST_AUTO_TEST_CASE(invalid_utf8_is_refused_at_the_first_wrong_byte) {
                // Unfinished message: refused before the rest is there.
                {"unfinished", raw_frame({.payload = text, .final = false}), "violation 1007"}});
   }
-  check_all(
-      {{"ends inside a character", raw_frame({.payload = "\xF0\x9F\x8E"}), "violation 1007"},
-       {"ends inside a character, in fragments",
-        raw_frame({.payload = "\xF0\x9F", .final = false}) + raw_frame({.opcode = 0}), "violation 1007"},
-       {"highest code point", raw_frame({.payload = "\xF4\x8F\xBF\xBF"}), "text(\xF4\x8F\xBF\xBF)"},
-       {"around the surrogates", raw_frame({.payload = "\xED\x9F\xBF\xEE\x80\x80"}),
-        "text(\xED\x9F\xBF\xEE\x80\x80)"}});
+  check_all({{"ends inside a character", raw_frame({.payload = "\xF0\x9F\x8E"}), "violation 1007"},
+             {"ends inside a character, in fragments",
+              raw_frame({.payload = "\xF0\x9F", .final = false}) + raw_frame({.opcode = 0}), "violation 1007"},
+             {"highest code point", raw_frame({.payload = "\xF4\x8F\xBF\xBF"}), "text(\xF4\x8F\xBF\xBF)"},
+             {"around the surrogates", raw_frame({.payload = "\xED\x9F\xBF\xEE\x80\x80"}),
+              "text(\xED\x9F\xBF\xEE\x80\x80)"}});
 }
 
 BOOST_AUTO_TEST_CASE(a_violation_is_final) {

@@ -17,9 +17,7 @@ struct Line {
   std::string key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
   std::string more = {};
 
-  std::string head() const {
-    return request + "\r\n" + host + upgrade + connection + version + key + more + "\r\n";
-  }
+  std::string head() const { return request + "\r\n" + host + upgrade + connection + version + key + more + "\r\n"; }
 };
 
 int status_of(const std::string& head) {
@@ -113,9 +111,8 @@ BOOST_AUTO_TEST_CASE(refusals_are_json_and_end_the_connection) {
              "Cache-Control: no-store\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
              "{\"error\":\"Too many connections\"}");
   const std::string upgrade = refusal_response({426, "WebSocket upgrade required"});
-  BOOST_TEST(
-      upgrade.find("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade, close\r\n") !=
-      std::string::npos);
+  BOOST_TEST(upgrade.find("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade, close\r\n") !=
+             std::string::npos);
   BOOST_TEST(refusal_response({405, "Method not allowed"}).find("Allow: GET\r\n") != std::string::npos);
 }
 

@@ -12,7 +12,7 @@ BOOST_AUTO_TEST_SUITE(retry_schedule)
 
 BOOST_AUTO_TEST_CASE(each_failed_attempt_waits_its_entry_of_the_schedule) {
   const Config::Durations schedule = Config().webhook_retry_schedule;
-  const seconds expected[] = {seconds(5),    seconds(300),   seconds(1800), seconds(7200),
+  const seconds expected[] = {seconds(5),     seconds(300),   seconds(1800), seconds(7200),
                               seconds(18000), seconds(36000), seconds(36000)};
   std::int64_t attempts = 0;
   for (const seconds wait : expected) {

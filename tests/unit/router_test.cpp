@@ -1,12 +1,14 @@
-#include <boost/test/unit_test.hpp>
-
 #include "handlers/router.hpp"
+
+#include <boost/test/unit_test.hpp>
 
 using namespace gamepicker;
 
 namespace {
 
-Response nothing(Api&, const Request&) { return {}; }
+Response nothing(Api&, const Request&) {
+  return {};
+}
 
 constexpr Route kRoutes[] = {
     {"GET", "/api/games", Access::open, nothing},
@@ -55,7 +57,8 @@ BOOST_AUTO_TEST_CASE(paths_find_their_route) {
     BOOST_TEST_CONTEXT(one.method << " " << one.path) {
       const Router::Match match = router.find(one.method, one.path);
       BOOST_TEST((match.route == nullptr) == (one.pattern == nullptr));
-      if (match.route != nullptr && one.pattern != nullptr) BOOST_TEST(match.route->pattern == std::string(one.pattern));
+      if (match.route != nullptr && one.pattern != nullptr)
+        BOOST_TEST(match.route->pattern == std::string(one.pattern));
       BOOST_TEST((match.params.empty() ? "" : match.params[0]) == one.param);
       if (match.route == nullptr) BOOST_TEST(match.allow == one.allow);
     }
@@ -64,9 +67,16 @@ BOOST_AUTO_TEST_CASE(paths_find_their_route) {
 
 BOOST_AUTO_TEST_CASE(an_id_is_a_positive_decimal_number) {
   Request request;
-  for (const auto& [text, id] : std::vector<std::pair<std::string, std::int64_t>>{
-           {"7", 7}, {"0", 0}, {"-7", 0}, {"+7", 0}, {"07", 0}, {"7.0", 0}, {"7x", 0}, {" 7", 0},
-           {"9223372036854775807", INT64_MAX}, {"9223372036854775808", 0}}) {
+  for (const auto& [text, id] : std::vector<std::pair<std::string, std::int64_t>>{{"7", 7},
+                                                                                  {"0", 0},
+                                                                                  {"-7", 0},
+                                                                                  {"+7", 0},
+                                                                                  {"07", 0},
+                                                                                  {"7.0", 0},
+                                                                                  {"7x", 0},
+                                                                                  {" 7", 0},
+                                                                                  {"9223372036854775807", INT64_MAX},
+                                                                                  {"9223372036854775808", 0}}) {
     request.params = {text};
     BOOST_TEST(request.id() == id);
   }

@@ -1,8 +1,8 @@
-#include <boost/test/unit_test.hpp>
-
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+
+#include <boost/test/unit_test.hpp>
 
 #include "shared/clock.hpp"
 #include "shared/config.hpp"
@@ -99,7 +99,8 @@ BOOST_AUTO_TEST_CASE(database_times_become_iso) {
 BOOST_AUTO_TEST_CASE(durations_have_units_and_bounds) {
   BOOST_TEST(parse_duration("500ms")->count() == 500);
   BOOST_TEST(parse_duration("30d")->count() == 2'592'000'000);
-  for (const char* text : {"", "s", "-1s", "1w", "1.5s", "99999999999d", "5 s"}) BOOST_TEST(!parse_duration(text), text);
+  for (const char* text : {"", "s", "-1s", "1w", "1.5s", "99999999999d", "5 s"})
+    BOOST_TEST(!parse_duration(text), text);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -204,7 +205,8 @@ BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(configuration)
 
 BOOST_AUTO_TEST_CASE(the_file_is_read_and_the_environment_wins) {
-  const TemporaryFile file("# comment\n\n DB_NAME = games \nWEBHOOK_RETRY_SCHEDULE=1s,2m\nWEBHOOK_ALLOW_PRIVATE=true\n");
+  const TemporaryFile file(
+      "# comment\n\n DB_NAME = games \nWEBHOOK_RETRY_SCHEDULE=1s,2m\nWEBHOOK_ALLOW_PRIVATE=true\n");
   ::setenv("DB_PORT", "3307", 1);
   ::setenv("DB_NAME", "from_environment", 1);
   const Config config = Config::load(file.path, true);
@@ -248,7 +250,8 @@ BOOST_AUTO_TEST_CASE(the_example_file_documents_every_key_with_its_default) {
     const std::string text = line.starts_with("#") ? line.substr(1) : line;
     const auto equals = text.find('=');
     const std::string name = text.substr(0, equals);
-    if (equals == std::string::npos || name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != std::string::npos) continue;
+    if (equals == std::string::npos || name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != std::string::npos)
+      continue;
     BOOST_TEST(previous.starts_with("# "), name << " has no line of meaning above it");
     documented[name] = text.substr(equals + 1);
   }
