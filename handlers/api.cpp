@@ -54,10 +54,10 @@ struct Group {
 std::vector<Group> groups() {
   return {
       {"auth", {auth_routes()}},
-      {"games", {games_routes()}},
+      {"games", {games_routes(), packs_routes()}},
       {"sessions", {sessions_routes(), session_games_routes(), session_votes_routes()}},
       {"picker", {}},
-      {"stats", {health_routes()}},
+      {"stats", {health_routes(), stats_routes()}},
       {"votes", {votes_routes()}},
       {"webhooks", {webhooks_routes()}},
   };

@@ -43,11 +43,16 @@ struct Route {
 std::span<const Route> auth_routes();
 std::span<const Route> games_routes();
 std::span<const Route> health_routes();
+std::span<const Route> packs_routes();
 std::span<const Route> session_games_routes();
 std::span<const Route> sessions_routes();
 std::span<const Route> session_votes_routes();
+std::span<const Route> stats_routes();
 std::span<const Route> votes_routes();
 std::span<const Route> webhooks_routes();
+
+/// The favor_bias of a body, -1, 0 or 1, for games and packs alike; throws HttpError 400.
+std::int64_t read_favor_bias(const Request& request);
 
 /// The process groups nginx routes to, and the routes each serves. An unknown name throws std::invalid_argument; an
 /// empty one serves all.

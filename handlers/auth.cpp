@@ -1,4 +1,5 @@
 #include "handlers/api.hpp"
+#include "shared/clock.hpp"
 #include "shared/json_writer.hpp"
 #include "shared/signature.hpp"
 
@@ -42,9 +43,40 @@ Response verify(Api&, const Request& request) {
   return json_response(200, json.take());
 }
 
+constexpr std::chrono::hours kLongestLifetime{365 * 24};
+
+/// "30d" and the like; throws HttpError 400.
+std::chrono::seconds read_lifetime(const std::string& text) {
+  const auto lifetime = parse_duration(text);
+  const bool has_unit = text.find_first_of("smhd") != std::string::npos && !text.ends_with("ms");
+  if (!lifetime || !has_unit || *lifetime < std::chrono::seconds(1) || *lifetime > kLongestLifetime) {
+    throw HttpError(400, "expiresIn must be a number with s, m, h or d, at most 365d");
+  }
+  return std::chrono::floor<std::chrono::seconds>(*lifetime);
+}
+
+Response create_token(Api& api, const Request& request) {
+  const JsonObject body = request.json();
+  const std::string role = body.text("role", 20).value_or("");
+  if (role != "viewer" && role != "bot") throw HttpError(400, "role must be viewer or bot");
+  const std::string name = body.text("name", 100).value_or("");
+  if (name.empty()) throw HttpError(400, "name is required");
+  const std::string expires_in = body.text("expiresIn", 20).value_or("");
+  const auto lifetime = read_lifetime(expires_in);
+  JsonWriter json;
+  json.begin_object()
+      .field("token", api.tokens.issue(role == "bot" ? Role::bot : Role::viewer, name, lifetime))
+      .field("role", role)
+      .field("name", name)
+      .field("expiresIn", expires_in)
+      .end_object();
+  return json_response(201, json.take());
+}
+
 constexpr Route kRoutes[] = {
     {"POST", "/api/auth/login", Access::open, login},
     {"POST", "/api/auth/verify", Access::viewer, verify},
+    {"POST", "/api/auth/tokens", Access::admin, create_token},
 };
 
 }  // namespace

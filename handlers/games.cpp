@@ -103,9 +103,175 @@ Response get_game(Api& api, const Request& request) {
   });
 }
 
+/// What a client may write of a game.
+struct Game {
+  std::string pack_name;
+  std::string title;
+  std::int64_t min_players = 0;
+  std::int64_t max_players = 0;
+  std::optional<std::int64_t> length_minutes;
+  bool has_audience = false;
+  bool family_friendly = false;
+  std::optional<std::string> game_type;
+  std::optional<std::string> secondary_type;
+  std::optional<std::string> ticker;
+  bool enabled = true;
+  std::int64_t favor_bias = 0;
+};
+
+/// Puts the fields of a body over those of `game`; null empties those that may be empty. Throws FieldError.
+void overlay(Game& game, const JsonObject& body) {
+  constexpr std::int64_t kMaxPlayers = 100'000;
+  constexpr std::int64_t kMaxMinutes = 1'440;
+  if (auto value = body.text("pack_name", 100)) game.pack_name = std::move(*value);
+  if (auto value = body.text("title", 200)) game.title = std::move(*value);
+  if (const auto value = body.integer("min_players", 1, kMaxPlayers)) game.min_players = *value;
+  if (const auto value = body.integer("max_players", 1, kMaxPlayers)) game.max_players = *value;
+  if (body.has("length_minutes")) game.length_minutes = body.integer("length_minutes", 1, kMaxMinutes);
+  if (const auto value = body.boolean("has_audience")) game.has_audience = *value;
+  if (const auto value = body.boolean("family_friendly")) game.family_friendly = *value;
+  if (body.has("game_type")) game.game_type = body.text("game_type", 50);
+  if (body.has("secondary_type")) game.secondary_type = body.text("secondary_type", 50);
+  if (body.has("ticker")) game.ticker = body.text("ticker", 16);
+  if (const auto value = body.boolean("enabled")) game.enabled = *value;
+  if (const auto value = body.integer("favor_bias", -1, 1)) game.favor_bias = *value;
+  if (game.pack_name.empty()) throw FieldError("pack_name must not be empty");
+  if (game.title.empty()) throw FieldError("title must not be empty");
+  if (game.max_players < game.min_players) throw FieldError("max_players must be at least min_players");
+}
+
+Game read_new_game(const JsonObject& body) {
+  std::string missing;
+  for (const char* name : {"pack_name", "title", "min_players", "max_players"}) {
+    if (!body.has(name) || body.is_null(name)) missing.append(missing.empty() ? "" : ", ").append(name);
+  }
+  if (!missing.empty()) throw HttpError(400, "Missing required fields: " + missing);
+  Game game;
+  overlay(game, body);
+  return game;
+}
+
+/// Runs `work` and tells which unique key refused its row.
+template <typename Work>
+Response refusing_duplicates(Work&& work) {
+  try {
+    return work();
+  } catch (const db::DuplicateKey& error) {
+    const bool ticker = std::string_view(error.what()).find("games_ticker") != std::string_view::npos;
+    throw HttpError(409, ticker ? "ticker is already in use" : "Game already exists");
+  }
+}
+
+constexpr char kCreatePack[] = "INSERT IGNORE INTO packs (name) VALUES (?)";
+constexpr char kInsertGame[] =
+    "INSERT INTO games (pack_name, title, min_players, max_players, length_minutes, has_audience, family_friendly, "
+    "game_type, secondary_type, ticker, enabled, favor_bias) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+std::string game_json(db::Transaction& tx, std::int64_t id) {
+  db::Rows row = tx.query(kGetGame, id);
+  if (!row.next()) throw HttpError(404, "Game not found");
+  JsonWriter json;
+  write_game(json, row);
+  return json.take();
+}
+
+Response create_game(Api& api, const Request& request) {
+  const Game game = read_new_game(request.json());
+  return refusing_duplicates([&] {
+    return api.database.transaction([&](db::Transaction& tx) {
+      tx.execute(kCreatePack, game.pack_name);
+      tx.execute(kInsertGame, game.pack_name, game.title, game.min_players, game.max_players, game.length_minutes,
+                 game.has_audience, game.family_friendly, game.game_type, game.secondary_type, game.ticker,
+                 game.enabled, game.favor_bias);
+      return json_response(201, game_json(tx, tx.last_insert_id()));
+    });
+  });
+}
+
+constexpr char kLockGame[] =
+    "SELECT pack_name, title, min_players, max_players, length_minutes, has_audience, family_friendly, game_type, "
+    "secondary_type, ticker, enabled, favor_bias FROM games WHERE id = ? FOR UPDATE";
+
+Game lock_game(db::Transaction& tx, std::int64_t id) {
+  db::Rows row = tx.query(kLockGame, id);
+  if (!row.next()) throw HttpError(404, "Game not found");
+  Game game;
+  game.pack_name = row.text();
+  game.title = row.text();
+  game.min_players = row.integer();
+  game.max_players = row.integer();
+  game.length_minutes = row.maybe_integer();
+  game.has_audience = row.integer() == 1;
+  game.family_friendly = row.integer() == 1;
+  game.game_type = row.maybe_text();
+  game.secondary_type = row.maybe_text();
+  game.ticker = row.maybe_text();
+  game.enabled = row.integer() == 1;
+  game.favor_bias = row.integer();
+  return game;
+}
+
+constexpr char kUpdateGame[] =
+    "UPDATE games SET pack_name = ?, title = ?, min_players = ?, max_players = ?, length_minutes = ?, "
+    "has_audience = ?, family_friendly = ?, game_type = ?, secondary_type = ?, ticker = ?, enabled = ?, "
+    "favor_bias = ? WHERE id = ?";
+
+/// Changes a game by `change(game)`, under its lock; answers with the row.
+template <typename Change>
+Response change_game(Api& api, const Request& request, Change&& change) {
+  return refusing_duplicates([&] {
+    return api.database.transaction([&](db::Transaction& tx) {
+      Game game = lock_game(tx, request.id());
+      change(game);
+      tx.execute(kCreatePack, game.pack_name);
+      tx.execute(kUpdateGame, game.pack_name, game.title, game.min_players, game.max_players, game.length_minutes,
+                 game.has_audience, game.family_friendly, game.game_type, game.secondary_type, game.ticker,
+                 game.enabled, game.favor_bias, request.id());
+      return json_response(200, game_json(tx, request.id()));
+    });
+  });
+}
+
+Response update_game(Api& api, const Request& request) {
+  const JsonObject body = request.json();
+  return change_game(api, request, [&](Game& game) { overlay(game, body); });
+}
+
+Response toggle_game(Api& api, const Request& request) {
+  return change_game(api, request, [](Game& game) { game.enabled = !game.enabled; });
+}
+
+Response favor_game(Api& api, const Request& request) {
+  const std::int64_t bias = read_favor_bias(request);
+  return change_game(api, request, [&](Game& game) { game.favor_bias = bias; });
+}
+
+constexpr char kIsPlayed[] =
+    "SELECT 1 FROM session_games WHERE game_id = ? UNION ALL SELECT 1 FROM live_votes WHERE game_id = ? LIMIT 1";
+constexpr char kDeleteGame[] = "DELETE FROM games WHERE id = ?";
+
+Response delete_game(Api& api, const Request& request) {
+  return api.database.transaction([&](db::Transaction& tx) {
+    const std::int64_t id = request.id();
+    lock_game(tx, id);  // also holds off a session that is about to play it
+    if (tx.query(kIsPlayed, id, id).next()) {
+      throw HttpError(409, "Game has been played and cannot be deleted; disable it instead");
+    }
+    tx.execute(kDeleteGame, id);
+    JsonWriter json;
+    json.begin_object().field("message", "Game deleted successfully").field("gameId", id).end_object();
+    return json_response(200, json.take());
+  });
+}
+
 constexpr Route kRoutes[] = {
     {"GET", "/api/games", Access::open, list_games},
+    {"POST", "/api/games", Access::admin, create_game},
     {"GET", "/api/games/{id}", Access::open, get_game},
+    {"PUT", "/api/games/{id}", Access::admin, update_game},
+    {"DELETE", "/api/games/{id}", Access::admin, delete_game},
+    {"PATCH", "/api/games/{id}/toggle", Access::admin, toggle_game},
+    {"PATCH", "/api/games/{id}/favor", Access::admin, favor_game},
 };
 
 }  // namespace

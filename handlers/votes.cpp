@@ -81,7 +81,8 @@ constexpr char kLockVoter[] =
     "INSERT INTO voters (session_id, username) VALUES (?, ?) ON DUPLICATE KEY UPDATE votes = votes + 1";
 constexpr char kFindNearVote[] =
     "SELECT ABS(TIMESTAMPDIFF(MICROSECOND, voted_at, ?)) DIV 1000 FROM live_votes "
-    "WHERE session_id = ? AND username = ? AND voted_at BETWEEN ? - INTERVAL 1 SECOND AND ? + INTERVAL 1 SECOND ORDER BY 1 LIMIT 1";
+    "WHERE session_id = ? AND username = ? AND voted_at BETWEEN ? - INTERVAL 1 SECOND AND ? + INTERVAL 1 SECOND "
+    "ORDER BY 1 LIMIT 1";
 
 void refuse_duplicate(db::Transaction& tx, std::int64_t session_id, const Vote& vote) {
   tx.execute(kLockVoter, session_id, vote.username);

@@ -1,7 +1,11 @@
 #include "relay/resolver.hpp"
 
-#include <algorithm>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
 
 #include <netdb.h>
 
@@ -9,7 +13,7 @@ namespace gamepicker {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t kMaxAbandoned = 64;
+constexpr int kMaxRunning = 64;
 constexpr std::size_t kMaxAddresses = 16;
 
 addrinfo hints(int flags) {
@@ -32,28 +36,32 @@ std::vector<ResolvedAddress> copy_and_free(addrinfo* list) {
   return addresses;
 }
 
-}  // namespace
+/// One look-up, shared by the thread that does it and the one that waits.
+struct Lookup {
+  std::mutex mutex;
+  std::condition_variable finished;
+  bool done = false;
+  int error = 0;
+  std::vector<ResolvedAddress> addresses;
 
-/// Must stay where it is until the C library is done with it.
-struct Resolver::Lookup {
-  std::string host;
-  std::string service;
-  addrinfo wanted = hints(AI_ADDRCONFIG);
-  gaicb request{};
+  void run(const std::string& host, const std::string& service) {
+    const addrinfo wanted = hints(AI_ADDRCONFIG);
+    addrinfo* list = nullptr;
+    const int result = ::getaddrinfo(host.c_str(), service.c_str(), &wanted, &list);
+    const std::lock_guard lock(mutex);
+    error = result;
+    if (result == 0) addresses = copy_and_free(list);
+    done = true;
+    finished.notify_all();
+  }
 };
+
+}  // namespace
 
 std::string ResolvedAddress::text() const {
   char host[NI_MAXHOST] = "";
   ::getnameinfo(&get(), length, host, sizeof host, nullptr, 0, NI_NUMERICHOST);
   return host;
-}
-
-Resolver::Resolver() = default;
-
-Resolver::~Resolver() {
-  sweep();
-  // The C library may still write into these: better to leak them at the end of the program.
-  for (auto& lookup : abandoned_) static_cast<void>(lookup.release());
 }
 
 std::vector<ResolvedAddress> Resolver::resolve(const std::string& host, std::uint16_t port,
@@ -63,43 +71,26 @@ std::vector<ResolvedAddress> Resolver::resolve(const std::string& host, std::uin
   addrinfo* list = nullptr;
   if (::getaddrinfo(host.c_str(), service.c_str(), &numeric, &list) == 0) return copy_and_free(list);
 
-  if (sweep() >= kMaxAbandoned) throw ResolveError("DNS lookup failed: too many are not answered");
-  auto lookup = std::make_unique<Lookup>();
-  lookup->host = host;
-  lookup->service = service;
-  lookup->request.ar_name = lookup->host.c_str();
-  lookup->request.ar_service = lookup->service.c_str();
-  lookup->request.ar_request = &lookup->wanted;
-  gaicb* requests[] = {&lookup->request};
-  if (::getaddrinfo_a(GAI_NOWAIT, requests, 1, nullptr) != 0) throw ResolveError("DNS lookup could not be started");
-  while (::gai_error(requests[0]) == EAI_INPROGRESS) {
-    const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(deadline - Clock::now()).count();
-    if (left <= 0) {
-      if (::gai_cancel(requests[0]) == EAI_NOTCANCELED) abandon(std::move(lookup));
-      throw ResolveError("DNS lookup timed out");
-    }
-    const timespec limit{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
-    ::gai_suspend(requests, 1, &limit);
+  if (running_->fetch_add(1) >= kMaxRunning) {
+    running_->fetch_sub(1);
+    throw ResolveError("DNS lookup failed: too many are not answered");
   }
-  const int error = ::gai_error(requests[0]);
-  if (error != 0) throw ResolveError(std::string("DNS lookup failed: ") + ::gai_strerror(error));
-  return copy_and_free(lookup->request.ar_result);
-}
-
-void Resolver::abandon(std::unique_ptr<Lookup> lookup) {
-  const std::lock_guard lock(mutex_);
-  abandoned_.push_back(std::move(lookup));
-}
-
-/// Frees what has ended meanwhile; returns how many have not.
-std::size_t Resolver::sweep() {
-  const std::lock_guard lock(mutex_);
-  std::erase_if(abandoned_, [](const std::unique_ptr<Lookup>& lookup) {
-    if (::gai_error(&lookup->request) == EAI_INPROGRESS) return false;
-    if (lookup->request.ar_result != nullptr) ::freeaddrinfo(lookup->request.ar_result);
-    return true;
-  });
-  return abandoned_.size();
+  const auto lookup = std::make_shared<Lookup>();
+  try {
+    std::thread([lookup, running = running_, host, service] {
+      lookup->run(host, service);
+      running->fetch_sub(1);
+    }).detach();
+  } catch (const std::system_error&) {
+    running_->fetch_sub(1);
+    throw ResolveError("DNS lookup failed: no thread for it");
+  }
+  std::unique_lock lock(lookup->mutex);
+  if (!lookup->finished.wait_until(lock, deadline, [&] { return lookup->done; })) {
+    throw ResolveError("DNS lookup timed out");
+  }
+  if (lookup->error != 0) throw ResolveError(std::string("DNS lookup failed: ") + ::gai_strerror(lookup->error));
+  return std::move(lookup->addresses);
 }
 
 }  // namespace gamepicker

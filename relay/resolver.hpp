@@ -1,10 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <list>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -26,26 +25,18 @@ struct ResolvedAddress {
   std::string text() const;  ///< numeric, without port
 };
 
-/// getaddrinfo() with a deadline. A look-up that is given up goes on in the C library's own threads; a bounded number
-/// of those is kept. Thread-safe.
+/// getaddrinfo() with a deadline: each look-up runs in a thread of its own, which is left to itself when nobody waits
+/// any more (it ends by the C library's own time limits). Their number is bounded. Thread-safe. glibc's getaddrinfo_a()
+/// would do the same, but its hidden threads crash under the sanitizers.
 class Resolver {
  public:
-  Resolver();
-  ~Resolver();
-  Resolver(const Resolver&) = delete;
-  Resolver& operator=(const Resolver&) = delete;
-
   /// In the system's order of preference. Throws ResolveError.
   std::vector<ResolvedAddress> resolve(const std::string& host, std::uint16_t port,
                                        std::chrono::steady_clock::time_point deadline);
 
  private:
-  struct Lookup;
-  void abandon(std::unique_ptr<Lookup> lookup);
-  std::size_t sweep();
-
-  std::mutex mutex_;
-  std::list<std::unique_ptr<Lookup>> abandoned_;
+  /// Shared with threads that may outlive the resolver.
+  std::shared_ptr<std::atomic<int>> running_ = std::make_shared<std::atomic<int>>(0);
 };
 
 }  // namespace gamepicker

@@ -1,11 +1,12 @@
 #include "relay/event_reader.hpp"
 
-#include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <map>
 #include <mutex>
+
+#include <boost/test/unit_test.hpp>
 
 #include "relay/event_cursor.hpp"
 #include "shared/events.hpp"
@@ -95,10 +96,10 @@ struct ReaderFixture {
 
 using Names = std::vector<std::string>;
 
-#define CHECK_FRAMES(...)                                                                     \
-  do {                                                                                        \
-    const Names expected{__VA_ARGS__};                                                        \
-    const Names seen = feed.frames(expected.size());                                          \
+#define CHECK_FRAMES(...)                                                                      \
+  do {                                                                                         \
+    const Names expected{__VA_ARGS__};                                                         \
+    const Names seen = feed.frames(expected.size());                                           \
     BOOST_CHECK_EQUAL_COLLECTIONS(seen.begin(), seen.end(), expected.begin(), expected.end()); \
   } while (false)
 
@@ -155,10 +156,12 @@ BOOST_AUTO_TEST_CASE(a_channels_missing_offsets_are_fetched_before_newer_ones) {
   track("sessions");
   const std::string body = event_body("game.added", "2026-03-15T20:30:00.000Z", "{}");
   // Out of order by id, as several writers with their own id ranges make it.
-  database.execute("BEGIN; INSERT INTO channels (name, head) VALUES ('sessions', 3); "
-                   "INSERT INTO events (id, channel, seq, type, body) VALUES "
-                   "(10, 'sessions', 3, 'game.added', '" + body + "'), (20, 'sessions', 1, 'game.added', '" + body +
-                   "'), (30, 'sessions', 2, 'game.added', '" + body + "'); COMMIT");
+  database.execute(
+      "BEGIN; INSERT INTO channels (name, head) VALUES ('sessions', 3); "
+      "INSERT INTO events (id, channel, seq, type, body) VALUES "
+      "(10, 'sessions', 3, 'game.added', '" +
+      body + "'), (20, 'sessions', 1, 'game.added', '" + body + "'), (30, 'sessions', 2, 'game.added', '" + body +
+      "'); COMMIT");
   CHECK_FRAMES("sessions:1", "sessions:2", "sessions:3");
   insert("sessions");
   CHECK_FRAMES("sessions:1", "sessions:2", "sessions:3", "sessions:4");
@@ -184,9 +187,10 @@ BOOST_AUTO_TEST_CASE(an_event_behind_the_cursor_is_found_by_comparing_heads) {
   insert("session.3");
   CHECK_FRAMES("session.3:1");
   const std::string body = event_body("game.added", "2026-03-15T20:30:00.000Z", "{}");
-  database.execute("BEGIN; INSERT INTO channels (name, head) VALUES ('sessions', 1); "
-                   "INSERT INTO events (id, channel, seq, type, body) VALUES (5, 'sessions', 1, 'game.added', '" +
-                   body + "'); COMMIT");
+  database.execute(
+      "BEGIN; INSERT INTO channels (name, head) VALUES ('sessions', 1); "
+      "INSERT INTO events (id, channel, seq, type, body) VALUES (5, 'sessions', 1, 'game.added', '" +
+      body + "'); COMMIT");
   CHECK_FRAMES("session.3:1", "sessions:1");
 }
 

@@ -1,7 +1,8 @@
 #include "relay/webhook_sender.hpp"
 
-#include <boost/test/unit_test.hpp>
 #include <csignal>
+
+#include <boost/test/unit_test.hpp>
 
 #include "relay/webhook_url.hpp"
 #include "shared/json_reader.hpp"
@@ -117,7 +118,8 @@ BOOST_AUTO_TEST_CASE(a_fresh_connection_closed_without_an_answer_is_a_failure) {
 }
 
 BOOST_AUTO_TEST_CASE(one_deadline_covers_silence_and_answers_that_drip) {
-  const char* const beginnings[] = {"", "HTTP/1.1 200 OK\r\nX-Slow: ", "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"};
+  const char* const beginnings[] = {"",
+                                    "HTTP/1.1 200 OK\r\nX-Slow: ", "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"};
   for (const char* beginning : beginnings) {
     HttpReceiver* self = nullptr;
     HttpReceiver receiver([&](const HttpReceiver::Request&, int socket) {

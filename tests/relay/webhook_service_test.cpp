@@ -1,7 +1,8 @@
 #include "relay/webhook_service.hpp"
 
-#include <boost/test/unit_test.hpp>
 #include <csignal>
+
+#include <boost/test/unit_test.hpp>
 
 #include "shared/signature.hpp"
 #include "tests/support/http_receiver.hpp"
@@ -84,7 +85,8 @@ BOOST_AUTO_TEST_CASE(a_failure_is_retried_with_the_same_bytes_until_it_succeeds)
   BOOST_TEST(requests[0].body == requests[2].body);
   BOOST_TEST(requests[2].header("X-Webhook-Attempt") == "3");
   BOOST_TEST(database.value("SELECT GROUP_CONCAT(attempt, ' ', response_status, ' ', COALESCE(error_message, '-') "
-                            "ORDER BY id SEPARATOR ', ') FROM webhook_logs") == "1 500 HTTP 500, 2 500 HTTP 500, 3 200 -");
+                            "ORDER BY id SEPARATOR ', ') FROM webhook_logs") ==
+             "1 500 HTTP 500, 2 500 HTTP 500, 3 200 -");
 }
 
 BOOST_AUTO_TEST_CASE(a_used_up_schedule_ends_as_failed) {

@@ -1,7 +1,5 @@
 #include "tests/support/database.hpp"
 
-#include <mysql/mysql.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -9,6 +7,8 @@
 #include <iterator>
 #include <random>
 #include <stdexcept>
+
+#include <mysql/mysql.h>
 
 #include "shared/schema.hpp"
 
@@ -52,8 +52,8 @@ Connection::Connection(const std::string& database) : handle_(std::make_unique<H
   const std::string socket = server_socket();
   mysql_init(mysql);
   mysql_options(mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
-  if (mysql_real_connect(mysql, nullptr, "root", "", database.empty() ? nullptr : database.c_str(), 0,
-                         socket.c_str(), CLIENT_MULTI_STATEMENTS) == nullptr) {
+  if (mysql_real_connect(mysql, nullptr, "root", "", database.empty() ? nullptr : database.c_str(), 0, socket.c_str(),
+                         CLIENT_MULTI_STATEMENTS) == nullptr) {
     const std::string why = mysql_error(mysql);
     mysql_close(mysql);
     throw std::runtime_error("test database: " + why);
@@ -61,9 +61,13 @@ Connection::Connection(const std::string& database) : handle_(std::make_unique<H
   execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION time_zone = '+00:00'");
 }
 
-Connection::~Connection() { mysql_close(&handle_->mysql); }
+Connection::~Connection() {
+  mysql_close(&handle_->mysql);
+}
 
-void Connection::execute(const std::string& sql) { query(sql); }
+void Connection::execute(const std::string& sql) {
+  query(sql);
+}
 
 std::vector<std::vector<std::string>> Connection::query(const std::string& sql) {
   MYSQL* const mysql = &handle_->mysql;

@@ -23,9 +23,10 @@ struct WebhookData {
   std::string deliver(int webhook_id, const std::string& channel = "session.3", const std::string& data = "{}") {
     database.execute("INSERT INTO channels (name, head) VALUES ('" + channel +
                      "', LAST_INSERT_ID(1)) ON DUPLICATE KEY UPDATE head = LAST_INSERT_ID(head + 1); "
-                     "INSERT INTO events (channel, seq, type, body) VALUES ('" + channel +
-                     "', LAST_INSERT_ID(), 'game.added', '" +
-                     event_body("game.added", "2026-03-15T20:30:00.000Z", data) + "'); "
+                     "INSERT INTO events (channel, seq, type, body) VALUES ('" +
+                     channel + "', LAST_INSERT_ID(), 'game.added', '" +
+                     event_body("game.added", "2026-03-15T20:30:00.000Z", data) +
+                     "'); "
                      "INSERT INTO webhook_deliveries (event_id, webhook_id) VALUES (LAST_INSERT_ID(), " +
                      std::to_string(webhook_id) + ")");
     const std::string id = database.value("SELECT LAST_INSERT_ID()");
@@ -35,8 +36,10 @@ struct WebhookData {
   }
 
   std::string status(const std::string& delivery_id) {
-    return database.value("SELECT CONCAT(status, ' ', attempts, IF(finished_at IS NULL, '', ' finished')) "
-                          "FROM webhook_deliveries WHERE id = " + delivery_id);
+    return database.value(
+        "SELECT CONCAT(status, ' ', attempts, IF(finished_at IS NULL, '', ' finished')) "
+        "FROM webhook_deliveries WHERE id = " +
+        delivery_id);
   }
   std::string queued() { return database.value("SELECT COUNT(*) FROM webhook_queue"); }
   std::string logged() { return database.value("SELECT COUNT(*) FROM webhook_logs"); }
