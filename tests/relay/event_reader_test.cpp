@@ -84,14 +84,19 @@ struct ReaderFixture {
 
   /// One event, as the outbox writes it, in whatever transaction `connection` is in.
   template <typename Connection>
-  static void insert(Connection& connection, const std::string& channel, const std::string& data = "{}") {
+  static void write_event(Connection& connection, const std::string& channel, const std::string& data = "{}") {
     connection.execute("INSERT INTO channels (name, head) VALUES ('" + channel +
                        "', LAST_INSERT_ID(1)) ON DUPLICATE KEY UPDATE head = LAST_INSERT_ID(head + 1)");
     connection.execute("INSERT INTO events (channel, seq, type, body) VALUES ('" + channel +
                        "', LAST_INSERT_ID(), 'game.added', '" +
                        event_body("game.added", "2026-03-15T20:30:00.000Z", data) + "')");
   }
-  void insert(const std::string& channel) { insert(database, channel); }
+  /// One event in a transaction of its own.
+  void insert(const std::string& channel, const std::string& data = "{}") {
+    database.execute("BEGIN");
+    write_event(database, channel, data);
+    database.execute("COMMIT");
+  }
 };
 
 using Names = std::vector<std::string>;
@@ -134,7 +139,7 @@ BOOST_AUTO_TEST_CASE(an_event_that_commits_late_is_not_lost) {
   track("session.3");
   const auto late = database.connect();
   late->execute("BEGIN");
-  insert(*late, "sessions");  // takes its id now, is seen at COMMIT
+  write_event(*late, "sessions");  // takes its id now, is seen at COMMIT
   insert("session.3");
   CHECK_FRAMES("session.3:1");
   late->execute("COMMIT");
@@ -145,7 +150,7 @@ BOOST_AUTO_TEST_CASE(a_rolled_back_transaction_leaves_nothing_behind) {
   track("sessions");
   const auto other = database.connect();
   other->execute("BEGIN");
-  insert(*other, "sessions");
+  write_event(*other, "sessions");
   other->execute("ROLLBACK");
   insert("sessions");
   insert("sessions");
@@ -196,8 +201,9 @@ BOOST_AUTO_TEST_CASE(an_event_behind_the_cursor_is_found_by_comparing_heads) {
 
 BOOST_AUTO_TEST_CASE(a_row_that_is_no_event_does_not_hold_up_the_others) {
   track("sessions");
-  database.execute("INSERT INTO channels (name, head) VALUES ('sessions', 1)");
-  database.execute("INSERT INTO events (channel, seq, type, body) VALUES ('sessions', 1, 'x', '{}')");
+  database.execute(
+      "BEGIN; INSERT INTO channels (name, head) VALUES ('sessions', 1); "
+      "INSERT INTO events (channel, seq, type, body) VALUES ('sessions', 1, 'x', '{}'); COMMIT");
   insert("sessions");
   CHECK_FRAMES("sessions:2");
 }
@@ -206,7 +212,7 @@ BOOST_AUTO_TEST_CASE(the_longest_body_arrives_whole) {
   track("sessions");
   std::string text;
   for (int i = 0; i < 60'000; ++i) text += "ä€";
-  insert(database, "sessions", "{\"text\":\"" + text + "\"}");
+  insert("sessions", "{\"text\":\"" + text + "\"}");
   CHECK_FRAMES("sessions:1");
   BOOST_TEST((feed.bytes(0).find(text) != std::string::npos));
 }
