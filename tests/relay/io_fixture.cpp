@@ -217,8 +217,7 @@ std::unique_ptr<RawClient> IoFixture::connect(const std::string& more_headers) {
 std::unique_ptr<RawClient> IoFixture::connect_authenticated() {
   auto client = connect();
   client->send_text("{\"type\":\"auth\",\"token\":\"" + token() + "\"}");
-  BOOST_TEST_REQUIRE(client->next_text() ==
-                     "{\"type\":\"auth_success\",\"message\":\"Authenticated successfully\"}");
+  BOOST_TEST_REQUIRE(client->next_text() == "{\"type\":\"auth_success\",\"message\":\"Authenticated successfully\"}");
   return client;
 }
 

@@ -31,8 +31,7 @@ BOOST_FIXTURE_TEST_SUITE(io, IoFixture)
 BOOST_AUTO_TEST_CASE(the_first_frame_greets_with_a_random_uuid) {
   start();
   RawClient client(config.relay_socket);
-  BOOST_TEST(client.upgrade().find("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") !=
-             std::string::npos);
+  BOOST_TEST(client.upgrade().find("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") != std::string::npos);
   const std::string greeting = client.next_text();
   const std::string before = R"({"type":"connection_established","socketId":")";
   BOOST_TEST_REQUIRE(greeting.size() == before.size() + 36 + 23);
