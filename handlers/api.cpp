@@ -24,13 +24,14 @@ std::map<std::string, std::string> read_admins(const std::string& file) {
     if (list.isNull() || list->size() == 0) throw ConfigError("ADMIN_CONFIG: \"admins\" must be a list of admins");
     for (unsigned i = 0; i < list->size(); ++i) {
       const auto admin = list->getObject(i);
-      const std::string where = "ADMIN_CONFIG: admins[" + std::to_string(i) + "]";
+      std::string where = "ADMIN_CONFIG: admins[";
+      where.append(std::to_string(i)).append("]");
       if (admin.isNull()) throw ConfigError(where + " must be an object");
       const auto name = admin->optValue<std::string>("name", "");
       const auto key = admin->optValue<std::string>("key", "");
       if (name.empty() || key.size() < 12)
         throw ConfigError(where + " needs a name and a key of 12 characters or more");
-      if (!admins.emplace(name, key).second) throw ConfigError(where + " repeats the name " + name);
+      if (!admins.emplace(name, key).second) throw ConfigError(where.append(" repeats the name ").append(name));
     }
   } catch (const Poco::Exception&) {
     throw ConfigError("ADMIN_CONFIG: " + file + " is not valid JSON of the documented form");

@@ -117,6 +117,7 @@ std::vector<ClaimedDelivery> WebhookQueue::claim(const std::vector<OwedWebhook>&
     claimed = read_deliveries(attempts, token);
     for (const ClaimedDelivery& delivery : claimed) attempts.erase(delivery.delivery_id);
     std::vector<std::uint64_t> orphans;
+    orphans.reserve(attempts.size());
     for (const auto& entry : attempts) orphans.push_back(entry.first);
     drop_orphans(orphans);
   });
