@@ -71,7 +71,8 @@ render_nginx() {
   cp /etc/nginx/mime.types "$dir/nginx/mime.types"
 }
 
-# program NAME PRIORITY COMMAND: one section. Exit code 78 is a configuration mistake: starting again would not help.
+# program NAME PRIORITY COMMAND: one section. What dies is started again at once; what dies while starting, after a pause
+# that grows by a second each time.
 program() {
   cat <<CONF
 
@@ -79,8 +80,7 @@ program() {
 command=$3
 priority=$2
 autostart=$([ "$1" = database ] && echo true || echo false)
-autorestart=unexpected
-exitcodes=78
+autorestart=true
 startsecs=1
 startretries=100
 stopwaitsecs=15

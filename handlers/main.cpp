@@ -18,27 +18,38 @@
 namespace gamepicker {
 namespace {
 
-/// `--resource games`, or the program's own name when it was installed as `games.fcgi`; empty serves everything. Throws
-/// std::invalid_argument for an argument that is none of ours.
-std::string resource_argument(int argc, char** argv) {
+struct Arguments {
+  std::string config_file;
+  std::string resource;  ///< empty serves everything
+  bool check = false;    ///< only look at the configuration
+};
+
+/// `--config FILE`, `--check`, and `--resource games` or the program's own name when it was installed as `games.fcgi`.
+/// Throws std::invalid_argument for an argument that is none of ours.
+Arguments read_arguments(int argc, char** argv) {
+  Arguments arguments;
   const std::filesystem::path name = std::filesystem::path(argv[0]).filename();
-  const bool named_after_resource = name.extension() == ".fcgi" || name.extension() == ".cgi";
-  std::string resource = named_after_resource ? name.stem().string() : std::string();
-  for (int i = 1; i < argc; i += 2) {
+  if (name.extension() == ".fcgi" || name.extension() == ".cgi") arguments.resource = name.stem().string();
+  for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i];
-    if ((option != "--resource" && option != "--config") || i + 1 == argc) {
-      throw std::invalid_argument("usage: handler --config FILE [--resource NAME]");
+    if (option == "--check") {
+      arguments.check = true;
+    } else if (option == "--config" && i + 1 < argc) {
+      arguments.config_file = argv[++i];
+    } else if (option == "--resource" && i + 1 < argc) {
+      arguments.resource = argv[++i];
+    } else {
+      throw std::invalid_argument("usage: handler --config FILE [--resource NAME] [--check]");
     }
-    if (option == "--resource") resource = argv[i + 1];
   }
-  return resource;
+  return arguments;
 }
 
 /// Plain CGI: the environment belongs to the web server, so only the file counts, and without an argument it lies
 /// beside the program.
-Config cgi_config(int argc, char** argv) {
-  std::string file = config_file_argument(argc, argv);
-  if (file.empty()) file = (std::filesystem::path(argv[0]).parent_path() / "gamepicker.conf").string();
+Config cgi_config(const Arguments& arguments, const char* program) {
+  std::string file = arguments.config_file;
+  if (file.empty()) file = (std::filesystem::path(program).parent_path() / "gamepicker.conf").string();
   return Config::load(file, false);
 }
 
@@ -71,20 +82,22 @@ int run_worker(const Config& config, const std::string& resource, int listen_soc
 }
 
 int run(int argc, char** argv) {
-  const std::string resource = resource_argument(argc, argv);
+  const Arguments arguments = read_arguments(argc, argv);
+  const std::string& resource = arguments.resource;
   if (is_cgi()) {
-    const Config config = cgi_config(argc, argv);
+    const Config config = cgi_config(arguments, argv[0]);
     configure_log("handler", parse_log_level(config.log_level));
     Api api(config);
     Dispatcher dispatcher(api, resource);
     serve_cgi(config.max_body_bytes, [&](Request& request) { return dispatcher.handle(request); });
     return 0;
   }
-  const Config config = Config::load(config_file_argument(argc, argv), true);
+  const Config config = Config::load(arguments.config_file, true);
   configure_log(resource.empty() ? "handler" : "handler-" + resource, parse_log_level(config.log_level));
   routes_of(resource);  // refuses an unknown name
   {
     Api api(config);
+    if (arguments.check) return 0;
     check_schema(api);
   }  // its connection must not be shared with the workers
   const std::string name = resource.empty() ? "handler" : resource;

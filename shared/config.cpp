@@ -197,12 +197,9 @@ void Config::require_secrets() const {
 }
 
 std::string config_file_argument(int argc, const char* const* argv) {
-  for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) != "--config") continue;
-    if (i + 1 == argc) throw ConfigError("--config needs a file");
-    return argv[i + 1];
-  }
-  return {};
+  if (argc == 1) return {};
+  if (argc != 3 || std::string_view(argv[1]) != "--config") throw ConfigError("the only argument is --config FILE");
+  return argv[2];
 }
 
 }  // namespace gamepicker

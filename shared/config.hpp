@@ -86,7 +86,7 @@ std::span<const ConfigKey> config_keys();
 /// The value as the example file writes it: "5s,5m" for durations, "true" for flags.
 std::string config_text(const Config& config, const ConfigKey& key);
 
-/// The value of `--config FILE` in the arguments, or empty. Throws ConfigError for an argument without its value.
+/// FILE of a program whose only argument is `--config FILE`, or empty. Throws ConfigError for any other argument.
 std::string config_file_argument(int argc, const char* const* argv);
 
 }  // namespace gamepicker
