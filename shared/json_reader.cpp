@@ -22,6 +22,13 @@ bool is_strict_integer(const Var& value) {
   return value.isInteger() && !value.isBoolean();
 }
 
+/// The value of a strict integer; a UInt64 beyond the signed range is clamped to its end.
+std::int64_t integer_value(const Var& value) {
+  constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
+  if (!value.isSigned() && value.convert<std::uint64_t>() > static_cast<std::uint64_t>(kLargest)) return kLargest;
+  return value.convert<std::int64_t>();
+}
+
 std::string checked_text(const std::string& name, const Var& value, std::size_t max_characters) {
   if (!value.isString()) fail(name, "must be a string");
   const auto& text = value.extract<std::string>();
@@ -69,10 +76,7 @@ std::optional<std::int64_t> JsonObject::integer(const std::string& name, std::in
   const Var value = tree_->get(name);
   if (value.isEmpty()) return std::nullopt;
   if (!is_strict_integer(value)) fail(name, "must be an integer");
-  std::int64_t number = std::numeric_limits<std::int64_t>::max();  // what a larger UInt64 is clamped to
-  if (value.isSigned() || value.convert<std::uint64_t>() <= static_cast<std::uint64_t>(number)) {
-    number = value.convert<std::int64_t>();
-  }
+  const std::int64_t number = integer_value(value);
   if (number < min) fail(name, "must be at least " + std::to_string(min));
   if (number > max) fail(name, "must be at most " + std::to_string(max));
   return number;
@@ -83,8 +87,8 @@ std::optional<bool> JsonObject::boolean(const std::string& name) const {
   if (value.isEmpty()) return std::nullopt;
   if (value.isBoolean()) return value.extract<bool>();
   if (is_strict_integer(value)) {
-    if (value == 0) return false;
-    if (value == 1) return true;
+    const std::int64_t number = integer_value(value);
+    if (number == 0 || number == 1) return number == 1;
   }
   fail(name, "must be true or false");
 }
