@@ -1,6 +1,9 @@
 #include "handlers/api.hpp"
 
+#include <algorithm>
+#include <array>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <stdexcept>
 
@@ -47,6 +50,15 @@ std::map<std::string, std::string> admins_of(const Config& config) {
   return admins;
 }
 
+/// All of the state from the system's entropy: 312 words of 64 bits.
+std::mt19937_64 seeded_engine() {
+  std::random_device entropy;
+  std::array<std::uint32_t, 2 * std::mt19937_64::state_size> words{};
+  std::ranges::generate(words, std::ref(entropy));
+  std::seed_seq seed(words.begin(), words.end());
+  return std::mt19937_64(seed);
+}
+
 struct Group {
   std::string_view name;
   std::vector<std::span<const Route>> tables;
@@ -55,12 +67,14 @@ struct Group {
 std::vector<Group> groups() {
   return {
       {"auth", {auth_routes()}},
-      {"games", {games_routes(), packs_routes()}},
-      {"sessions", {sessions_routes(), session_games_routes(), session_votes_routes()}},
-      {"picker", {}},
+      {"games", {games_routes(), games_csv_routes(), packs_routes()}},
+      {"sessions",
+       {sessions_routes(), session_admin_routes(), session_games_routes(), session_votes_routes(),
+        session_export_routes(), polls_routes(), room_monitors_routes(), chat_import_routes()}},
+      {"picker", {picker_routes()}},
       {"stats", {health_routes(), stats_routes()}},
       {"votes", {votes_routes()}},
-      {"webhooks", {webhooks_routes()}},
+      {"webhooks", {webhooks_routes(), broadcast_routes()}},
   };
 }
 
@@ -72,7 +86,8 @@ Api::Api(const Config& configuration)
       secrets(config.secret_key),
       nudge(config.relay_nudge),
       tokens(config.jwt_secret),
-      database(config, [this] { nudge.send(); }) {}
+      database(config, [this] { nudge.send(); }),
+      random(seeded_engine()) {}
 
 std::vector<Route> routes_of(std::string_view resource) {
   std::vector<Route> routes;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <random>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,6 +28,7 @@ class Api {
   const Nudge nudge;
   TokenAuthority tokens;
   db::Database database;
+  std::mt19937_64 random;  ///< seeded from the system's entropy; a test may seed it again
 };
 
 /// Who may call an endpoint: nobody in particular, or a token of at least this role.
@@ -37,13 +39,25 @@ struct Route {
   const char* pattern;  ///< "/api/games/{id}"
   Access access;
   Response (*handle)(Api& api, const Request& request);
+  std::size_t max_body_bytes = 0;  ///< when more than MAX_BODY_BYTES are allowed
 };
 
-// One table of contents a resource, at the end of its file.
+/// For uploads of whole files: rest.md, Conventions.
+inline constexpr std::size_t kLargeBody = 16 * 1024 * 1024;
+
+// One table of contents a file, at its end.
 std::span<const Route> auth_routes();
+std::span<const Route> broadcast_routes();
+std::span<const Route> chat_import_routes();
 std::span<const Route> games_routes();
+std::span<const Route> games_csv_routes();
 std::span<const Route> health_routes();
 std::span<const Route> packs_routes();
+std::span<const Route> picker_routes();
+std::span<const Route> polls_routes();
+std::span<const Route> room_monitors_routes();
+std::span<const Route> session_admin_routes();
+std::span<const Route> session_export_routes();
 std::span<const Route> session_games_routes();
 std::span<const Route> sessions_routes();
 std::span<const Route> session_votes_routes();

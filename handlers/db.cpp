@@ -38,6 +38,7 @@ constexpr std::array kSessionSetup = {
     case 1205:
     case 1213:
     case 1020:
+    case 3572:  // NOWAIT on MySQL; MariaDB says 1205
       throw Conflict(code, error.what());
     case 1040:  // too many connections
     case 1053:  // server shutdown in progress
@@ -87,6 +88,17 @@ struct Binder {
 struct Rows::Source {
   std::unique_ptr<sql::ResultSet> result;
   unsigned column = 0;
+  sql::PreparedStatement* called = nullptr;  ///< a CALL, whose closing status is still to be read
+
+  ~Source() {
+    if (called == nullptr) return;
+    result.reset();
+    try {
+      while (called->getMoreResults()) continue;
+    } catch (const sql::SQLException& error) {
+      log_warning(std::string("end of a procedure's results: ") + error.what());
+    }
+  }
 };
 
 Rows::Rows(std::unique_ptr<Source> source) : source_(std::move(source)) {}
@@ -177,6 +189,18 @@ Rows Transaction::run_query(std::string_view sql, const Param* params, std::size
     auto& statement = database_.connection_->bind(sql, params, count);
     auto rows = std::make_unique<Rows::Source>();
     rows->result.reset(statement.executeQuery());
+    return rows;
+  });
+  started_ = true;
+  return Rows(std::move(source));
+}
+
+Rows Transaction::run_call(std::string_view sql, const Param* params, std::size_t count) {
+  auto source = translated([&] {
+    auto& statement = database_.connection_->bind(sql, params, count);
+    auto rows = std::make_unique<Rows::Source>();
+    rows->result.reset(statement.executeQuery());
+    rows->called = &statement;
     return rows;
   });
   started_ = true;

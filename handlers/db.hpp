@@ -108,6 +108,13 @@ class Transaction {
     return run_execute(sql, params, sizeof...(values));
   }
 
+  /// CALL of a procedure that ends with one SELECT. The rows must be gone before the next statement.
+  template <typename... Values>
+  Rows call(std::string_view sql, const Values&... values) {
+    const Param params[] = {param(values)..., Param(nullptr)};
+    return run_call(sql, params, sizeof...(values));
+  }
+
   std::int64_t last_insert_id();
 
   /// Events were written: relays are nudged once the commit is through.
@@ -117,6 +124,7 @@ class Transaction {
   friend class Database;
   explicit Transaction(Database& database) : database_(database) {}
   Rows run_query(std::string_view sql, const Param* params, std::size_t count);
+  Rows run_call(std::string_view sql, const Param* params, std::size_t count);
   std::int64_t run_execute(std::string_view sql, const Param* params, std::size_t count);
 
   Database& database_;
@@ -135,9 +143,11 @@ class Database {
   Database& operator=(const Database&) = delete;
 
   /// For reading only: no transaction, every statement sees what is committed. Runs `fn` once more on a new connection
-  /// when the old one was found dead. Throws Error and its kinds, and what `fn` throws.
+  /// when the old one was found dead. Inside a transaction of the same database it is a part of that. Throws Error and
+  /// its kinds, and what `fn` throws.
   template <typename Fn>
   auto read(Fn&& fn) {
+    if (current_ != nullptr) return fn(*current_);
     for (int attempt = 1;; ++attempt) {
       Transaction tx(*this);
       try {
@@ -153,11 +163,14 @@ class Database {
   /// Runs `fn` in one READ COMMITTED transaction: commits at the end, rolls back on any exception. The whole of `fn` is
   /// run again, up to five times, on a conflict (a deadlock has rolled back everything, so a single statement cannot be
   /// repeated) and when the connection was found dead before its first statement; never after a commit whose outcome is
-  /// unknown. So `fn` must have no effect outside the database.
+  /// unknown. So `fn` must have no effect outside the database. Called inside another transaction it joins that, which
+  /// commits or runs again as a whole.
   template <typename Fn>
   auto transaction(Fn&& fn) {
+    if (current_ != nullptr) return fn(*current_);
     for (int attempt = 1;; ++attempt) {
       Transaction tx(*this);
+      const Joinable joinable(current_, tx);
       try {
         begin(false);
         auto result = fn(tx);
@@ -191,6 +204,15 @@ class Database {
   friend class Transaction;
   static constexpr int kAttempts = 5;
 
+  /// For as long as it lives, other transactions join this one.
+  struct Joinable {
+    Joinable(Transaction*& slot, Transaction& tx) : current(slot) { current = &tx; }
+    ~Joinable() { current = nullptr; }
+    Joinable(const Joinable&) = delete;
+    Joinable& operator=(const Joinable&) = delete;
+    Transaction*& current;
+  };
+
   void begin(bool autocommit);
   void commit(const Transaction& tx);
   void roll_back() noexcept;
@@ -201,6 +223,7 @@ class Database {
   Config config_;
   std::function<void()> on_events_committed_;
   std::unique_ptr<Connection> connection_;
+  Transaction* current_ = nullptr;  ///< the transaction that is running
 };
 
 }  // namespace gamepicker::db

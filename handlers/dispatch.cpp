@@ -1,10 +1,12 @@
 #include "handlers/dispatch.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <functional>
 #include <optional>
 
+#include "handlers/idempotency.hpp"
 #include "shared/json_writer.hpp"
 #include "shared/log.hpp"
 #include "shared/signature.hpp"
@@ -53,7 +55,7 @@ bool tag_matches(std::string_view if_none_match, std::string_view tag) {
 
 void make_conditional(const Request& request, Response& response) {
   const bool reads = request.method == "GET" || request.method == "HEAD";
-  if (!reads || response.status != 200 || !request.path.starts_with("/api/")) return;
+  if (!reads || response.status != 200 || response.stream || !request.path.starts_with("/api/")) return;
   std::string tag = entity_tag(response.body);
   if (!request.if_none_match.empty() && tag_matches(request.if_none_match, tag)) {
     response.status = 304;
@@ -115,7 +117,27 @@ Response Dispatcher::call(Request& request) {
     if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
     return response;
   }
-  return match.route->handle(api_, request);
+  return run(*match.route, request);
+}
+
+Response Dispatcher::run(const Route& route, Request& request) {
+  const bool keyed = request.idempotency_key && route.access != Access::open && request.method == "POST";
+  if (!keyed) return route.handle(api_, request);
+  return run_once(api_, request, [&] {
+    try {
+      return route.handle(api_, request);
+    } catch (const JsonError& error) {
+      throw HttpError(400, error.what());
+    } catch (const FieldError& error) {
+      throw HttpError(400, error.what());
+    }
+  });
+}
+
+std::size_t Dispatcher::max_body_bytes(const Request& request) const {
+  const Router::Match match = router_.find(request.method, request.path);
+  const std::size_t of_route = match.route == nullptr ? 0 : match.route->max_body_bytes;
+  return std::max<std::size_t>(of_route, api_.config.max_body_bytes);
 }
 
 void Dispatcher::check_access(const Route& route, Request& request) {

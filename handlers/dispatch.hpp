@@ -13,12 +13,16 @@ class Dispatcher {
 
   Response handle(Request& request);
 
+  /// How large a body of this method and path may be. Never throws.
+  std::size_t max_body_bytes(const Request& request) const;
+
   const Router& router() const { return router_; }
 
  private:
   Response answer(Request& request);
   Response call(Request& request);
   void check_access(const Route& route, Request& request);
+  Response run(const Route& route, Request& request);
 
   Api& api_;
   Router router_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -20,6 +21,8 @@ struct Request {
   std::string query;  ///< as sent, without '?'
   std::string authorization;
   std::string if_none_match;
+  std::string content_type;
+  std::optional<std::string> idempotency_key;
   std::string request_id;
   std::string body;
 
@@ -37,9 +40,13 @@ struct Request {
   JsonObject json() const { return JsonObject::parse(body); }
 };
 
+/// Takes the next piece of a body.
+using WriteBody = std::function<void(std::string_view)>;
+
 struct Response {
   int status = 200;
   std::string body;
+  std::function<void(const WriteBody& write)> stream;  ///< writes the rest of a long body; may throw
   std::vector<std::pair<std::string, std::string>> headers;
   std::string content_type = "application/json; charset=utf-8";
 };

@@ -74,10 +74,16 @@ void check_schema(Api& api) {
   }
 }
 
+/// The dispatcher as the transport sees it.
+Service service_of(Dispatcher& dispatcher) {
+  return {[&](const Request& request) { return dispatcher.max_body_bytes(request); },
+          [&](Request& request) { return dispatcher.handle(request); }};
+}
+
 int run_worker(const Config& config, const std::string& resource, int listen_socket) {
   Api api(config);
   Dispatcher dispatcher(api, resource);
-  serve_fastcgi(listen_socket, config.max_body_bytes, [&](Request& request) { return dispatcher.handle(request); });
+  serve_fastcgi(listen_socket, service_of(dispatcher));
   return 0;
 }
 
@@ -89,7 +95,7 @@ int run(int argc, char** argv) {
     configure_log("handler", parse_log_level(config.log_level));
     Api api(config);
     Dispatcher dispatcher(api, resource);
-    serve_cgi(config.max_body_bytes, [&](Request& request) { return dispatcher.handle(request); });
+    serve_cgi(service_of(dispatcher));
     return 0;
   }
   const Config config = Config::load(arguments.config_file, true);

@@ -6,23 +6,38 @@
 namespace gamepicker::outbox {
 namespace {
 
-void insert_event(db::Transaction& tx, const Event& event) {
-  tx.execute(kAdvanceChannel, event.channel);
-  tx.execute(kInsertEvent, event.channel, event.type, event_body(event.type, format_iso(now()), event.data));
+constexpr std::int64_t kNoWebhook = 0;
+
+void call(db::Transaction& tx, const Event& event, const std::string& body,
+          const std::optional<std::string>& except_socket_id, std::optional<std::int64_t> webhook_id) {
+  tx.execute(kEnqueueEvent, event.channel, event.type, event_family(event.type), body, except_socket_id, webhook_id);
   tx.nudge_after_commit();
+}
+
+std::string body_of(const Event& event) {
+  return event_body(event.type, format_iso(now()), event.data);
 }
 
 }  // namespace
 
 void enqueue(db::Transaction& tx, const Event& event) {
-  insert_event(tx, event);
-  if (tx.execute(kInsertDeliveries, event.type, event_family(event.type)) > 0) tx.execute(kQueueDeliveries);
+  // Some events are for subscribers alone; "*" must not catch them.
+  const bool for_webhooks = is_known_event_pattern(event.type);
+  call(tx, event, body_of(event), std::nullopt, for_webhooks ? std::nullopt : std::optional(kNoWebhook));
+}
+
+std::int64_t enqueue_push(db::Transaction& tx, const Event& event, const std::optional<std::string>& except_socket_id) {
+  call(tx, event, body_of(event), except_socket_id, kNoWebhook);
+  return tx.last_insert_id();
+}
+
+void enqueue_for_webhooks(db::Transaction& tx, const std::string& type, const std::string& data) {
+  if (!tx.query(kIsWanted, type).next()) return;
+  call(tx, {std::string(kWebhookChannel), type, data}, relay_event_body(type, now(), data), std::nullopt, std::nullopt);
 }
 
 void enqueue_test(db::Transaction& tx, const Event& event, std::int64_t webhook_id) {
-  insert_event(tx, event);
-  tx.execute(kInsertTestDelivery, webhook_id);
-  tx.execute(kQueueDeliveries);
+  call(tx, event, body_of(event), std::nullopt, webhook_id);
 }
 
 }  // namespace gamepicker::outbox

@@ -1,9 +1,8 @@
 #include <algorithm>
 #include <cctype>
 
-#include "handlers/api.hpp"
 #include "handlers/outbox.hpp"
-#include "shared/json_writer.hpp"
+#include "handlers/sessions.hpp"
 
 #define SESSION_GAME_COLUMNS                                                                         \
   "sg.id, sg.session_id, sg.game_id, sg.played_at, sg.manually_added, sg.source, sg.status, "        \
@@ -56,22 +55,31 @@ Response list_session_games(Api& api, const Request& request) {
   });
 }
 
+constexpr char kBadRoomCode[] = "Invalid room code format. Must be 4 letters or digits";
+
+/// Four letters or digits, in upper case; throws HttpError 400.
+std::string normalized_room_code(std::string code) {
+  const auto is_plain = [](unsigned char c) { return c < 0x80 && std::isalnum(c) != 0; };
+  if (code.size() != 4 || !std::ranges::all_of(code, is_plain)) throw HttpError(400, kBadRoomCode);
+  std::ranges::transform(code, code.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return code;
+}
+
+/// The contract has one sentence for whatever is wrong with a room code.
+std::string read_room_code(const Request& request) {
+  try {
+    return normalized_room_code(request.json().text("room_code", 100).value_or(""));
+  } catch (const FieldError&) {
+    throw HttpError(400, kBadRoomCode);
+  }
+}
+
 struct NewSessionGame {
   std::int64_t game_id = 0;
   bool manually_added = false;
   std::optional<std::string> room_code;
   std::string source;
 };
-
-/// Four letters or digits, in upper case.
-std::string normalized_room_code(std::string code) {
-  const auto is_plain = [](unsigned char c) { return std::isalnum(c) != 0 && c < 0x80; };
-  if (code.size() != 4 || !std::ranges::all_of(code, is_plain)) {
-    throw HttpError(400, "Invalid room code format. Must be 4 letters or digits");
-  }
-  std::ranges::transform(code, code.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return code;
-}
 
 NewSessionGame read_new_session_game(const Request& request) {
   const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
@@ -81,10 +89,7 @@ NewSessionGame read_new_session_game(const Request& request) {
   game.game_id = *id;
   game.manually_added = body.boolean("manually_added").value_or(false);
   if (auto code = body.text("room_code", 100)) game.room_code = normalized_room_code(std::move(*code));
-  game.source = body.text("source", 10).value_or(game.manually_added ? "manual" : "dice");
-  if (game.source != "dice" && game.source != "manual" && game.source != "poll") {
-    throw HttpError(400, "source must be dice, manual or poll");
-  }
+  game.source = read_source(body).value_or(game.manually_added ? "manual" : "dice");
   return game;
 }
 
@@ -123,10 +128,12 @@ AddedGame describe_added_game(db::Transaction& tx, std::int64_t session_id, std:
   return {response.take(), {session_channel(session_id), "game.added", data.take()}};
 }
 
-constexpr char kLockSession[] = "SELECT is_active FROM sessions WHERE id = ? FOR UPDATE";
 constexpr char kCountPlay[] = "UPDATE games SET play_count = play_count + 1 WHERE id = ?";
 constexpr char kFinishOthers[] =
     "UPDATE session_games SET status = 'played' WHERE session_id = ? AND status = 'playing' AND id <> ?";
+constexpr char kClearSelection[] =
+    "UPDATE sessions SET pending_game_id = NULL, pending_game_source = NULL "
+    "WHERE id = ? AND pending_game_id IS NOT NULL";
 constexpr char kInsertSessionGame[] =
     "INSERT INTO session_games (session_id, game_id, manually_added, room_code, source) VALUES (?, ?, ?, ?, ?)";
 
@@ -134,28 +141,17 @@ Response add_session_game(Api& api, const Request& request) {
   const NewSessionGame game = read_new_session_game(request);
   const std::int64_t session_id = request.id();
   return api.database.transaction([&](db::Transaction& tx) {
-    db::Rows session = tx.query(kLockSession, session_id);
-    if (!session.next()) throw HttpError(404, "Session not found");
-    if (session.integer() == 0) throw HttpError(400, "Cannot add games to a closed session");
+    if (!lock_session(tx, session_id)) throw HttpError(400, "Cannot add games to a closed session");
     // The game's row is written before the foreign key of the insert would take a shared lock on it: two requests
     // that both hold the shared lock and both want to write are a deadlock.
     if (tx.execute(kCountPlay, game.game_id) == 0) throw HttpError(404, "Game not found");
     tx.execute(kFinishOthers, session_id, 0);
+    tx.execute(kClearSelection, session_id);
     tx.execute(kInsertSessionGame, session_id, game.game_id, game.manually_added, game.room_code, game.source);
     AddedGame added = describe_added_game(tx, session_id, tx.last_insert_id(), game);
     outbox::enqueue(tx, added.event);
     return json_response(201, std::move(added.response));
   });
-}
-
-// The session first, then its game: the same order everywhere, so that requests wait instead of deadlocking.
-constexpr char kLockSessionGame[] = "SELECT status FROM session_games WHERE id = ? AND session_id = ? FOR UPDATE";
-
-/// Locks the session and its game {sgid}; throws 404.
-void lock_session_game(db::Transaction& tx, const Request& request) {
-  const bool found =
-      tx.query(kLockSession, request.id(0)).next() && tx.query(kLockSessionGame, request.id(1), request.id(0)).next();
-  if (!found) throw HttpError(404, "Session game not found");
 }
 
 constexpr char kSetStatus[] = "UPDATE session_games SET status = ? WHERE id = ?";
@@ -208,14 +204,61 @@ Response set_player_count(Api& api, const Request& request) {
   });
 }
 
+constexpr char kUncountPlay[] = "UPDATE games SET play_count = play_count - 1 WHERE id = ? AND play_count > 0";
+constexpr char kGameOf[] = "SELECT game_id FROM session_games WHERE id = ?";
+constexpr char kForgetMonitor[] = "DELETE FROM room_monitors WHERE session_game_id = ?";
+constexpr char kDeleteSessionGame[] = "DELETE FROM session_games WHERE id = ?";
+
+Response remove_session_game(Api& api, const Request& request) {
+  return api.database.transaction([&](db::Transaction& tx) {
+    lock_session_game(tx, request);
+    std::int64_t game_id = 0;
+    {
+      db::Rows row = tx.query(kGameOf, request.id(1));
+      row.next();
+      game_id = row.integer();
+    }
+    tx.execute(kUncountPlay, game_id);  // its votes stay, and the totals with them
+    tx.execute(kForgetMonitor, request.id(1));
+    tx.execute(kDeleteSessionGame, request.id(1));
+    JsonWriter data;
+    data.begin_object().field("sessionId", request.id(0)).field("gameId", request.id(1)).end_object();
+    outbox::enqueue(tx, {session_channel(request.id(0)), "game.removed", data.take()});
+    return json_response(200, R"({"message":"Game removed from session successfully"})");
+  });
+}
+
+constexpr char kSetRoomCode[] = "UPDATE session_games SET room_code = ? WHERE id = ?";
+
+Response set_room_code(Api& api, const Request& request) {
+  const std::string code = read_room_code(request);
+  return api.database.transaction([&](db::Transaction& tx) {
+    lock_session_game(tx, request);
+    tx.execute(kSetRoomCode, code, request.id(1));
+    return json_response(200, session_game_json(tx, request.id(1)));
+  });
+}
+
 constexpr Route kRoutes[] = {
     {"GET", "/api/sessions/{id}/games", Access::open, list_session_games},
     {"POST", "/api/sessions/{id}/games", Access::admin, add_session_game},
+    {"DELETE", "/api/sessions/{id}/games/{sgid}", Access::admin, remove_session_game},
     {"PATCH", "/api/sessions/{id}/games/{sgid}/status", Access::admin, set_status},
+    {"PATCH", "/api/sessions/{id}/games/{sgid}/room-code", Access::admin, set_room_code},
     {"PATCH", "/api/sessions/{id}/games/{sgid}/player-count", Access::admin, set_player_count},
 };
 
 }  // namespace
+
+std::string session_game_json(db::Transaction& tx, std::int64_t session_game_id) {
+  db::Rows row = tx.query(kGetSessionGame, session_game_id);
+  row.next();
+  JsonWriter json;
+  json.begin_object();
+  write_members(json, row);
+  json.end_object();
+  return json.take();
+}
 
 std::span<const Route> session_games_routes() {
   return kRoutes;

@@ -1,58 +1,11 @@
-#include "handlers/api.hpp"
-#include "handlers/outbox.hpp"
-#include "shared/json_writer.hpp"
+#include "handlers/sessions.hpp"
 
-#define SESSION_COLUMNS                                                 \
-  "s.id, s.notes, s.is_active, s.archived, s.created_at, s.closed_at, " \
-  "(SELECT COUNT(*) FROM session_games sg WHERE sg.session_id = s.id)"
+#include "handlers/outbox.hpp"
 
 namespace gamepicker {
 namespace {
 
-constexpr std::size_t kMaxNotes = 16000;  // sessions_notes in sql/001_initial.sql
 constexpr std::size_t kPreviewCharacters = 150;
-
-struct Session {
-  std::int64_t id = 0;
-  std::optional<std::string> notes;
-  std::int64_t is_active = 0;
-  std::int64_t archived = 0;
-  std::string created_at;
-  std::optional<std::string> closed_at;
-  std::int64_t games_played = 0;
-};
-
-/// Reads one row of SESSION_COLUMNS.
-Session read_session(db::Rows& row) {
-  Session session;
-  session.id = row.integer();
-  session.notes = row.maybe_text();
-  session.is_active = row.integer();
-  session.archived = row.integer();
-  session.created_at = row.time();
-  session.closed_at = row.maybe_time();
-  session.games_played = row.integer();
-  return session;
-}
-
-/// The row's members, without the braces, so that a list can add its own.
-void write_members(JsonWriter& json, const Session& session) {
-  json.field("id", session.id)
-      .field("notes", session.notes)
-      .field("is_active", session.is_active)
-      .field("archived", session.archived)
-      .field("created_at", session.created_at)
-      .field("closed_at", session.closed_at)
-      .field("games_played", session.games_played);
-}
-
-std::string session_json(const Session& session) {
-  JsonWriter json;
-  json.begin_object();
-  write_members(json, session);
-  json.end_object();
-  return json.take();
-}
 
 /// The first paragraph of the notes, cut at a character, not inside one.
 std::optional<std::string> notes_preview(const std::optional<std::string>& notes) {
@@ -138,14 +91,6 @@ Response get_active(Api& api, const Request&) {
   });
 }
 
-constexpr char kGetSession[] = "SELECT " SESSION_COLUMNS " FROM sessions s WHERE s.id = ?";
-
-Session find_session(db::Transaction& tx, std::int64_t id) {
-  db::Rows row = tx.query(kGetSession, id);
-  if (!row.next()) throw HttpError(404, "Session not found");
-  return read_session(row);
-}
-
 Response get_session(Api& api, const Request& request) {
   return api.database.read(
       [&](db::Transaction& tx) { return json_response(200, session_json(find_session(tx, request.id()))); });
@@ -196,21 +141,21 @@ Response create_session(Api& api, const Request& request) {
   }
 }
 
-constexpr char kLockSession[] = "SELECT is_active FROM sessions WHERE id = ? FOR UPDATE";
 constexpr char kCloseSession[] =
-    "UPDATE sessions SET is_active = 0, closed_at = UTC_TIMESTAMP(3), notes = COALESCE(?, notes) WHERE id = ?";
+    "UPDATE sessions SET is_active = 0, closed_at = UTC_TIMESTAMP(3), notes = COALESCE(?, notes), "
+    "pending_game_id = NULL, pending_game_source = NULL WHERE id = ?";
 constexpr char kFinishGames[] =
     "UPDATE session_games SET status = 'played' WHERE session_id = ? AND status = 'playing'";
 
 Response close_session(Api& api, const Request& request) {
   const auto notes = read_notes(request);
   return api.database.transaction([&](db::Transaction& tx) {
-    db::Rows row = tx.query(kLockSession, request.id());
-    if (!row.next()) throw HttpError(404, "Session not found");
-    if (row.integer() == 0) throw HttpError(400, "Session is already closed");
+    if (!lock_session(tx, request.id())) throw HttpError(400, "Session is already closed");
     tx.execute(kFinishGames, request.id());
+    const auto voting_ended = end_poll(tx, request.id());
     tx.execute(kCloseSession, notes, request.id());
     const Session session = find_session(tx, request.id());
+    if (voting_ended) outbox::enqueue(tx, *voting_ended);
     outbox::enqueue(tx, session_ended(session));
     return json_response(200, session_json(session));
   });

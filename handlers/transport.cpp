@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include <fcgiapp.h>
+#include <malloc.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -24,7 +25,8 @@ namespace {
 struct Channel {
   std::function<const char*(const char*)> variable;
   std::function<std::size_t(char*, std::size_t)> read;  ///< fewer bytes than asked for: the input ended
-  std::function<void(const char*, std::size_t)> write;
+  std::function<bool(const char*, std::size_t)> write;  ///< false: the client is gone
+  std::function<void()> abort;  ///< breaks the answer off, so that the client sees that it is not whole
 };
 
 std::string variable(const Channel& channel, const char* name) {
@@ -79,28 +81,48 @@ void write_response(const Channel& channel, const Request& request, const Respon
   std::string out = "Status: " + std::to_string(response.status) + "\r\n";
   if (!response.content_type.empty() && response.status != 304)
     out += "Content-Type: " + response.content_type + "\r\n";
-  if (response.status != 204 && response.status != 304) {
+  if (response.status != 204 && response.status != 304 && !response.stream) {
     out += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
   }
   for (const auto& [name, value] : response.headers) out.append(name).append(": ").append(value).append("\r\n");
   out += "\r\n";
   if (request.method != "HEAD") out += response.body;
   channel.write(out.data(), out.size());
+  if (!response.stream || request.method == "HEAD") return;
+  try {
+    response.stream([&](std::string_view piece) {
+      if (!channel.write(piece.data(), piece.size())) throw std::runtime_error("the client went away");
+    });
+  } catch (const std::exception& error) {
+    log_error(request.method + " " + request.path + " (" + request.request_id + "), broken off: " + error.what());
+    channel.abort();
+  }
 }
 
-void serve_one(const Channel& channel, std::size_t max_body_bytes, const RequestHandler& handler) {
+/// What a large body took must not stay with the worker for good.
+void give_back_memory(Request& request) {
+  constexpr std::size_t kLarge = 1024 * 1024;
+  if (request.body.capacity() <= kLarge) return;
+  std::string().swap(request.body);
+  ::malloc_trim(0);
+}
+
+void serve_one(const Channel& channel, const Service& service) {
   Request request;
   request.method = variable(channel, "REQUEST_METHOD");
   request.authorization = variable(channel, "HTTP_AUTHORIZATION");
   request.if_none_match = variable(channel, "HTTP_IF_NONE_MATCH");
+  request.content_type = variable(channel, "CONTENT_TYPE");
+  if (const char* key = channel.variable("HTTP_IDEMPOTENCY_KEY")) request.idempotency_key = key;
   request.request_id = request_id(channel);
   read_target(channel, request);
-  std::optional<Response> refused = read_body(channel, max_body_bytes, request.body);
+  std::optional<Response> refused = read_body(channel, service.max_body_bytes(request), request.body);
   if (refused) {
     refused->headers.emplace_back("X-Request-Id", request.request_id);
     refused->headers.emplace_back("Connection", "close");
   }
-  write_response(channel, request, refused ? *refused : handler(request));
+  write_response(channel, request, refused ? *refused : service.handle(request));
+  give_back_memory(request);
 }
 
 volatile std::sig_atomic_t shutting_down = 0;
@@ -129,7 +151,7 @@ int listen_on(const std::string& path) {
   return descriptor;
 }
 
-void serve_fastcgi(int listen_socket, std::size_t max_body_bytes, const RequestHandler& handler) {
+void serve_fastcgi(int listen_socket, const Service& service) {
   // Without SA_RESTART, so that a worker waiting in accept() leaves at once.
   struct sigaction action {};
   action.sa_handler = on_terminate;
@@ -145,9 +167,10 @@ void serve_fastcgi(int listen_socket, std::size_t max_body_bytes, const RequestH
         [&](char* to, std::size_t count) {
           return static_cast<std::size_t>(FCGX_GetStr(to, static_cast<int>(count), fcgi.in));
         },
-        [&](const char* from, std::size_t count) { FCGX_PutStr(from, static_cast<int>(count), fcgi.out); },
+        [&](const char* from, std::size_t count) { return FCGX_PutStr(from, static_cast<int>(count), fcgi.out) >= 0; },
+        [&] { ::shutdown(fcgi.ipcFd, SHUT_RDWR); },
     };
-    serve_one(channel, max_body_bytes, handler);
+    serve_one(channel, service);
     fcgi.keepConnection = 0;  // a kept connection would pin this worker while others wait
     FCGX_Finish_r(&fcgi);
   }
@@ -157,13 +180,14 @@ bool is_cgi() {
   return std::getenv("GATEWAY_INTERFACE") != nullptr && FCGX_IsCGI() != 0;
 }
 
-void serve_cgi(std::size_t max_body_bytes, const RequestHandler& handler) {
+void serve_cgi(const Service& service) {
   const Channel channel{
       [](const char* name) -> const char* { return std::getenv(name); },
       [](char* to, std::size_t count) { return std::fread(to, 1, count, stdin); },
-      [](const char* from, std::size_t count) { std::fwrite(from, 1, count, stdout); },
+      [](const char* from, std::size_t count) { return std::fwrite(from, 1, count, stdout) == count; },
+      [] { std::_Exit(EXIT_FAILURE); },
   };
-  serve_one(channel, max_body_bytes, handler);
+  serve_one(channel, service);
   std::fflush(stdout);
 }
 

@@ -7,6 +7,7 @@ namespace gamepicker {
 namespace {
 
 constexpr std::size_t kMaxUsername = 100;   // live_votes.username
+constexpr std::size_t kMaxTicker = 16;      // games.ticker
 constexpr std::size_t kMaxTimestamp = 100;  // longer than any ISO 8601 text that is accepted
 
 struct Vote {
@@ -14,6 +15,7 @@ struct Vote {
   std::string type;            ///< "up" or "down"
   std::string timestamp_text;  ///< as sent
   Timestamp timestamp;
+  std::optional<std::string> ticker;  ///< names the game, whatever is being played
 };
 
 /// The checks stand in the order the contract gives them.
@@ -28,31 +30,30 @@ Vote read_vote(const Request& request) {
   if (*type != "up" && *type != "down") throw HttpError(400, "vote must be either \"up\" or \"down\"");
   const auto time = parse_iso(*timestamp);
   if (!time) throw HttpError(400, "Invalid timestamp format. Use ISO 8601 format (e.g., 2025-11-01T20:30:00Z)");
-  return {*username, *type, *timestamp, *time};
+  return {*username, *type, *timestamp, *time, body.text("ticker", kMaxTicker)};
 }
 
-// A shared lock: the session cannot be closed, nor a game be added to it, before the vote is in.
-constexpr char kLockActiveSession[] = "SELECT id FROM sessions WHERE active_marker = 1 LOCK IN SHARE MODE";
-
-// The game whose [played_at, next played_at) holds the vote is the last one that began at or before it.
-constexpr char kFindPlayedGame[] =
-    "SELECT (SELECT COUNT(*) FROM session_games WHERE session_id = ?), sg.id, g.id, g.title, g.pack_name "
-    "FROM session_games sg JOIN games g ON g.id = sg.game_id "
-    "WHERE sg.session_id = ? AND sg.played_at <= ? ORDER BY sg.played_at DESC, sg.id DESC LIMIT 1";
-
-struct PlayedGame {
+/// What the vote counted for, and what it made of the game.
+struct CountedVote {
+  std::int64_t session_id = 0;
   std::int64_t games_played = 0;
-  std::int64_t session_game_id = 0;
-  std::int64_t id = 0;
+  std::int64_t game_id = 0;
   std::string title;
   std::string pack_name;
+  std::int64_t upvotes = 0;
+  std::int64_t downvotes = 0;
+
+  void write_totals(JsonWriter& json) const {
+    json.field("upvotes", upvotes).field("downvotes", downvotes).field("popularity_score", upvotes - downvotes);
+  }
 };
 
 constexpr char kListPlayed[] =
     "SELECT g.title, sg.played_at FROM session_games sg JOIN games g ON g.id = sg.game_id "
     "WHERE sg.session_id = ? ORDER BY sg.played_at, sg.id";
 
-[[noreturn]] void throw_no_match(db::Transaction& tx, std::int64_t session_id, const Vote& vote) {
+[[noreturn]] void throw_no_game(db::Transaction& tx, std::int64_t session_id, const Vote& vote) {
+  if (vote.ticker) throw HttpError(404, "Unknown ticker");
   JsonWriter debug;
   debug.begin_object().field("voteTimestamp", vote.timestamp_text).key("sessionGames").begin_array();
   bool any = false;
@@ -64,88 +65,56 @@ constexpr char kListPlayed[] =
   throw HttpError(404, "Vote timestamp does not match any game in the active session", R"("debug":)" + debug.text());
 }
 
-PlayedGame find_played_game(db::Transaction& tx, std::int64_t session_id, const Vote& vote) {
-  db::Rows row = tx.query(kFindPlayedGame, session_id, session_id, format_sql(vote.timestamp));
-  if (!row.next()) throw_no_match(tx, session_id, vote);
-  PlayedGame game;
-  game.games_played = row.integer();
-  game.session_game_id = row.integer();
-  game.id = row.integer();
-  game.title = row.text();
-  game.pack_name = row.text();
-  return game;
-}
-
-// One row a voter: its lock makes the check below safe when the same vote is sent many times at once.
-constexpr char kLockVoter[] =
-    "INSERT INTO voters (session_id, username) VALUES (?, ?) ON DUPLICATE KEY UPDATE votes = votes + 1";
-constexpr char kFindNearVote[] =
-    "SELECT ABS(TIMESTAMPDIFF(MICROSECOND, voted_at, ?)) DIV 1000 FROM live_votes "
-    "WHERE session_id = ? AND username = ? AND voted_at BETWEEN ? - INTERVAL 1 SECOND AND ? + INTERVAL 1 SECOND "
-    "ORDER BY 1 LIMIT 1";
-
-void refuse_duplicate(db::Transaction& tx, std::int64_t session_id, const Vote& vote) {
-  tx.execute(kLockVoter, session_id, vote.username);
-  const std::string time = format_sql(vote.timestamp);
-  db::Rows near = tx.query(kFindNearVote, time, session_id, vote.username, time, time);
-  if (!near.next()) return;
-  const std::int64_t millis = near.integer();
-  std::string seconds = std::to_string(millis % 1000 + 1000).replace(0, 1, ".");
-  JsonWriter extra;
-  extra.begin_object().field("message", "Please wait at least 1 second between votes");
-  extra.raw_field("timeSinceLastVote", std::to_string(millis / 1000) + seconds).end_object();
-  const std::string& members = extra.text();
+[[noreturn]] void throw_duplicate(std::int64_t millis) {
+  const std::string fraction = std::to_string(millis % 1000 + 1000).replace(0, 1, ".");
   throw HttpError(409, "Duplicate vote detected (within 1 second of previous vote)",
-                  members.substr(1, members.size() - 2));
+                  R"("message":"Please wait at least 1 second between votes","timeSinceLastVote":)" +
+                      std::to_string(millis / 1000) + fraction);
 }
 
-struct Totals {
-  std::int64_t upvotes = 0;
-  std::int64_t downvotes = 0;
+// All checks and writes in one round trip: they hold row locks that every other voter waits for.
+constexpr char kRecordVote[] = "CALL record_vote(?, ?, ?, ?)";
 
-  void write(JsonWriter& json) const {
-    json.field("upvotes", upvotes).field("downvotes", downvotes).field("popularity_score", upvotes - downvotes);
+CountedVote record(db::Transaction& tx, const Vote& vote) {
+  CountedVote counted;
+  std::string outcome;
+  std::int64_t millis = 0;
+  {
+    db::Rows row = tx.call(kRecordVote, vote.username, vote.type, format_sql(vote.timestamp), vote.ticker);
+    row.next();
+    outcome = row.text();
+    counted.session_id = row.maybe_integer().value_or(0);
+    counted.games_played = row.integer();
+    counted.game_id = row.maybe_integer().value_or(0);
+    counted.title = row.maybe_text().value_or("");
+    counted.pack_name = row.maybe_text().value_or("");
+    counted.upvotes = row.integer();
+    counted.downvotes = row.integer();
+    millis = row.maybe_integer().value_or(0);
   }
-};
-
-constexpr char kCountUpvote[] = "UPDATE games SET upvotes = upvotes + 1 WHERE id = ?";
-constexpr char kCountDownvote[] = "UPDATE games SET downvotes = downvotes + 1 WHERE id = ?";
-constexpr char kInsertVote[] =
-    "INSERT INTO live_votes (session_id, game_id, session_game_id, username, vote_type, voted_at) "
-    "VALUES (?, ?, ?, ?, ?, ?)";
-constexpr char kGetTotals[] = "SELECT upvotes, downvotes FROM games WHERE id = ?";
-
-/// Counters before the vote row: the row's foreign key takes a shared lock on the game, and two voters that both hold
-/// it and both want to count are a deadlock.
-Totals record(db::Transaction& tx, std::int64_t session_id, const PlayedGame& game, const Vote& vote) {
-  tx.execute(vote.type == "up" ? kCountUpvote : kCountDownvote, game.id);
-  tx.execute(kInsertVote, session_id, game.id, game.session_game_id, vote.username, vote.type,
-             format_sql(vote.timestamp));
-  db::Rows row = tx.query(kGetTotals, game.id);
-  row.next();
-  Totals totals;
-  totals.upvotes = row.integer();
-  totals.downvotes = row.integer();
-  return totals;
+  if (outcome == "no session") throw HttpError(404, "No active session found");
+  if (outcome == "no game") throw_no_game(tx, counted.session_id, vote);
+  if (outcome == "duplicate") throw_duplicate(millis);
+  return counted;
 }
 
-Event vote_received(std::int64_t session_id, const PlayedGame& game, const Vote& vote, const Totals& totals) {
+Event vote_received(const CountedVote& counted, const Vote& vote) {
   JsonWriter data;
-  data.begin_object().field("sessionId", session_id).key("game").begin_object();
-  data.field("id", game.id).field("title", game.title).field("pack_name", game.pack_name).end_object();
+  data.begin_object().field("sessionId", counted.session_id).key("game").begin_object();
+  data.field("id", counted.game_id).field("title", counted.title).field("pack_name", counted.pack_name).end_object();
   data.key("vote").begin_object().field("username", vote.username).field("type", vote.type);
   data.field("timestamp", format_iso(vote.timestamp)).end_object().key("totals").begin_object();
-  totals.write(data);
+  counted.write_totals(data);
   data.end_object().end_object();
-  return {session_channel(session_id), "vote.received", data.take()};
+  return {session_channel(counted.session_id), "vote.received", data.take()};
 }
 
-std::string vote_response(std::int64_t session_id, const PlayedGame& game, const Vote& vote, const Totals& totals) {
+std::string vote_response(const CountedVote& counted, const Vote& vote) {
   JsonWriter json;
   json.begin_object().field("success", true).field("message", "Vote recorded successfully");
-  json.key("session").begin_object().field("id", session_id).field("games_played", game.games_played).end_object();
-  json.key("game").begin_object().field("id", game.id).field("title", game.title);
-  totals.write(json);
+  json.key("session").begin_object().field("id", counted.session_id).field("games_played", counted.games_played);
+  json.end_object().key("game").begin_object().field("id", counted.game_id).field("title", counted.title);
+  counted.write_totals(json);
   json.end_object().key("vote").begin_object().field("username", vote.username).field("type", vote.type);
   json.field("timestamp", vote.timestamp_text).end_object().end_object();
   return json.take();
@@ -154,14 +123,71 @@ std::string vote_response(std::int64_t session_id, const PlayedGame& game, const
 Response vote_live(Api& api, const Request& request) {
   const Vote vote = read_vote(request);
   return api.database.transaction([&](db::Transaction& tx) {
-    db::Rows session = tx.query(kLockActiveSession);
-    if (!session.next()) throw HttpError(404, "No active session found");
-    const std::int64_t session_id = session.integer();
-    const PlayedGame game = find_played_game(tx, session_id, vote);
-    refuse_duplicate(tx, session_id, vote);
-    const Totals totals = record(tx, session_id, game, vote);
-    outbox::enqueue(tx, vote_received(session_id, game, vote, totals));
-    return json_response(200, vote_response(session_id, game, vote, totals));
+    const CountedVote counted = record(tx, vote);
+    outbox::enqueue(tx, vote_received(counted, vote));
+    return json_response(200, vote_response(counted, vote));
+  });
+}
+
+/// What a history request asks for; what was not given is empty.
+struct HistoryFilter {
+  std::optional<std::int64_t> session_id;
+  std::optional<std::int64_t> game_id;
+  std::optional<std::string> username;
+  std::optional<std::string> vote_type;
+  std::int64_t page = 1;
+  std::int64_t limit = 50;
+};
+
+HistoryFilter read_history_filter(const Request& request) {
+  HistoryFilter filter;
+  filter.session_id = query_integer(request, "session_id", 1, INT32_MAX);
+  filter.game_id = query_integer(request, "game_id", 1, INT32_MAX);
+  filter.username = request.query_value("username");
+  if (filter.username && utf8_length(*filter.username) > kMaxUsername) {
+    throw HttpError(400, "username must be at most 100 characters");
+  }
+  filter.vote_type = request.query_value("vote_type");
+  if (filter.vote_type && *filter.vote_type != "up" && *filter.vote_type != "down") {
+    throw HttpError(400, "vote_type must be up or down");
+  }
+  filter.page = query_integer(request, "page", 1, INT32_MAX).value_or(filter.page);
+  filter.limit = query_integer(request, "limit", 1, 100).value_or(filter.limit);
+  return filter;
+}
+
+#define HISTORY_WHERE                                                        \
+  " WHERE (? IS NULL OR v.session_id = ?) AND (? IS NULL OR v.game_id = ?) " \
+  "AND (? IS NULL OR v.username = ?) AND (? IS NULL OR v.vote_type = ?) "
+constexpr char kCountHistory[] = "SELECT COUNT(*) FROM live_votes v" HISTORY_WHERE;
+constexpr char kListHistory[] =
+    "SELECT v.id, v.session_id, v.game_id, g.title, g.pack_name, v.username, v.vote_type, v.voted_at, v.created_at "
+    "FROM live_votes v JOIN games g ON g.id = v.game_id" HISTORY_WHERE
+    "ORDER BY v.voted_at DESC, v.id DESC LIMIT ? OFFSET ?";
+
+Response list_votes(Api& api, const Request& request) {
+  const HistoryFilter filter = read_history_filter(request);
+  const auto query = [&](db::Transaction& tx, const char* sql, const auto&... page) {
+    return tx.query(sql, filter.session_id, filter.session_id, filter.game_id, filter.game_id, filter.username,
+                    filter.username, filter.vote_type, filter.vote_type, page...);
+  };
+  return api.database.read([&](db::Transaction& tx) {
+    db::Rows count = query(tx, kCountHistory);
+    count.next();
+    const std::int64_t total = count.integer();
+    JsonWriter json;
+    json.begin_object().key("votes").begin_array();
+    db::Rows row = query(tx, kListHistory, filter.limit, (filter.page - 1) * filter.limit);
+    while (row.next()) {
+      json.begin_object().field("id", row.integer()).field("session_id", row.integer());
+      json.field("game_id", row.integer()).field("game_title", row.text()).field("pack_name", row.text());
+      json.field("username", row.text()).field("vote_type", row.text());
+      json.field("timestamp", row.time()).field("created_at", row.time()).end_object();
+    }
+    json.end_array().key("pagination").begin_object().field("page", filter.page).field("limit", filter.limit);
+    json.field("total", total).field("total_pages", (total + filter.limit - 1) / filter.limit);
+    json.end_object().end_object();
+    return json_response(200, json.take());
   });
 }
 
@@ -190,6 +216,7 @@ Response session_votes(Api& api, const Request& request) {
 }
 
 constexpr Route kRoutes[] = {
+    {"GET", "/api/votes", Access::open, list_votes},
     {"POST", "/api/votes/live", Access::bot, vote_live},
 };
 

@@ -14,6 +14,7 @@
 
 #include "relay/database.hpp"
 #include "relay/event_reader.hpp"
+#include "relay/housekeeper.hpp"
 #include "relay/io_loop.hpp"
 #include "relay/mailbox.hpp"
 #include "relay/webhook_service.hpp"
@@ -101,14 +102,18 @@ void run(const Config& config) {
   EventReader reader(config, mailbox, [&webhooks] { webhooks.wake(); });
   IoLoop loop(config, mailbox, reader, stop);
 
+  Housekeeper housekeeper(config);
+
   webhooks.start();
   reader.start();
+  housekeeper.start();
   LoopThread loop_thread(loop);
   log_info("listening on " + config.relay_socket);
 
   wait_readable(stop);  // the loop sees it too, and says goodbye to its clients meanwhile
   webhooks.stop();
   loop_thread.join();
+  housekeeper.stop();
   reader.stop();
   log_info("stopped");
   ::close(stop);

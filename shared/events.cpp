@@ -21,6 +21,15 @@ constexpr std::string_view kBodyStart = R"({"event":)";
 constexpr std::string_view kMessageStart = R"({"type":)";
 constexpr std::string_view kDataKey = R"(,"data":)";
 
+std::string body_with(std::string_view type, std::string_view timestamp_json, std::string_view data) {
+  std::string body;
+  body.reserve(kBodyStart.size() + type.size() + timestamp_json.size() + data.size() + 40);
+  body += kBodyStart;
+  append_json_string(body, type);
+  body.append(R"(,"timestamp":)").append(timestamp_json).append(kDataKey).append(data).append("}");
+  return body;
+}
+
 }  // namespace
 
 std::string session_channel(std::int64_t session_id) {
@@ -28,14 +37,25 @@ std::string session_channel(std::int64_t session_id) {
 }
 
 std::string event_body(std::string_view type, std::string_view timestamp, std::string_view data) {
-  std::string body;
-  body.reserve(kBodyStart.size() + type.size() + timestamp.size() + data.size() + 40);
-  body += kBodyStart;
-  append_json_string(body, type);
-  body += R"(,"timestamp":)";
-  append_json_string(body, timestamp);
-  body.append(kDataKey).append(data).append("}");
-  return body;
+  std::string quoted;
+  append_json_string(quoted, timestamp);
+  return body_with(type, quoted, data);
+}
+
+std::string relay_event_body(std::string_view type, Timestamp timestamp, std::string_view data) {
+  return body_with(type, std::to_string(timestamp.time_since_epoch().count()), data);
+}
+
+bool is_channel_name(std::string_view name) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_.:=@,;-").find(c) != std::string_view::npos;
+  };
+  return !name.empty() && name.size() <= 200 && std::ranges::all_of(name, allowed);
+}
+
+bool is_built_in_channel(std::string_view name) {
+  return name == kSessionsChannel || name.starts_with("session.") || name.starts_with("presence-session.");
 }
 
 std::string event_message(std::string_view body, std::uint64_t id, std::string_view channel, std::uint64_t offset) {

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "shared/clock.hpp"
+
 namespace gamepicker {
 
 /// Something that happened: what the outbox stores, the relay pushes and webhooks receive.
@@ -22,8 +24,20 @@ inline constexpr std::string_view kSessionsChannel = "sessions";
 /// The channel of test deliveries: no client can subscribe to it ('/' is not allowed in channel names).
 inline constexpr std::string_view kWebhookTestChannel = "webhook/test";
 
+/// The channel of events that webhooks alone receive; not a name for clients either.
+inline constexpr std::string_view kWebhookChannel = "webhook/events";
+
 /// {"event":type,"timestamp":timestamp,"data":data}: the stored body, sent to webhooks byte for byte.
 std::string event_body(std::string_view type, std::string_view timestamp, std::string_view data);
+
+/// The same for the relay events of webhooks.md, whose timestamp is epoch milliseconds.
+std::string relay_event_body(std::string_view type, Timestamp timestamp, std::string_view data);
+
+/// Whether a channel name is one that clients may use: 1-200 characters of A-Za-z0-9_.:=@,;-
+bool is_channel_name(std::string_view name);
+
+/// Whether the channel is one of the server's own: sessions, session.<id>, presence-session.<id>.
+bool is_built_in_channel(std::string_view name);
 
 /// The WebSocket message of a stored body: its first key renamed to "type", and "id", "channel" and "offset" added.
 /// `body` must come from event_body().

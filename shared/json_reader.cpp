@@ -122,6 +122,34 @@ std::optional<std::vector<std::string>> JsonObject::text_list(const std::string&
   return texts;
 }
 
+std::optional<std::vector<std::int64_t>> JsonObject::integer_list(const std::string& name, std::int64_t min,
+                                                                  std::int64_t max, std::size_t max_count) const {
+  if (!is_array(name)) return std::nullopt;
+  const auto array = tree_->get(name).extract<Poco::JSON::Array::Ptr>();
+  if (array->size() > max_count) return std::nullopt;
+  std::vector<std::int64_t> numbers;
+  for (const Var& element : *array) {
+    if (element.isEmpty() || !is_strict_integer(element)) return std::nullopt;
+    numbers.push_back(integer_value(element));
+    if (numbers.back() < min || numbers.back() > max) return std::nullopt;
+  }
+  return numbers;
+}
+
+std::optional<std::vector<JsonObject>> JsonObject::object_list(const std::string& name, std::size_t max_count) const {
+  if (!is_array(name)) return std::nullopt;
+  const auto array = tree_->get(name).extract<Poco::JSON::Array::Ptr>();
+  if (array->size() > max_count) return std::nullopt;
+  std::vector<JsonObject> objects;
+  for (const Var& element : *array) {
+    if (element.type() != typeid(Poco::JSON::Object::Ptr)) {
+      fail(name + "[" + std::to_string(objects.size()) + "]", "must be an object");
+    }
+    objects.push_back(JsonObject(std::make_shared<const Tree>(Tree{element.extract<Poco::JSON::Object::Ptr>()})));
+  }
+  return objects;
+}
+
 std::optional<std::string> JsonObject::json(const std::string& name) const {
   if (!has(name)) return std::nullopt;
   std::ostringstream out;

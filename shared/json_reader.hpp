@@ -40,6 +40,12 @@ class JsonObject {
   std::optional<JsonObject> object(const std::string& name) const;
   /// Nothing when absent or null; throws FieldError when not an array or an element is not a string.
   std::optional<std::vector<std::string>> text_list(const std::string& name, std::size_t max_characters) const;
+  /// Nothing when absent, null, not an array, longer than `max_count`, or an element is not an integer in the range.
+  std::optional<std::vector<std::int64_t>> integer_list(const std::string& name, std::int64_t min, std::int64_t max,
+                                                        std::size_t max_count) const;
+  /// Nothing when absent, null, not an array, longer than `max_count`; throws FieldError when an element is not an
+  /// object.
+  std::optional<std::vector<JsonObject>> object_list(const std::string& name, std::size_t max_count) const;
   bool is_array(const std::string& name) const;
   /// The field as compact JSON text, whatever its type; nothing when absent.
   std::optional<std::string> json(const std::string& name) const;

@@ -56,7 +56,9 @@ Response ApiFixture::call(const std::string& method, const std::string& target, 
   request.body = body;
   request.authorization = authorization;
   request.request_id = "test-request";
-  return dispatcher.handle(request);
+  Response response = dispatcher.handle(request);
+  if (response.stream) response.stream([&](std::string_view piece) { response.body += piece; });
+  return response;
 }
 
 std::string ApiFixture::open_session() {

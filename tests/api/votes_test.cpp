@@ -156,21 +156,82 @@ BOOST_AUTO_TEST_CASE(the_tally_sums_live_votes_by_net_score) {
   BOOST_TEST(call("GET", "/api/sessions/99/votes").status == 404);
 }
 
-BOOST_AUTO_TEST_CASE(of_the_same_vote_sent_twenty_times_at_once_one_counts) {
+BOOST_AUTO_TEST_CASE(of_the_same_vote_sent_fifty_times_at_once_one_counts) {
   const int accepted =
-      vote_in_parallel(api.config, admin_token, 20, [](int) { return vote_body("bob", "up", "2026-03-15T20:10:00Z"); });
+      vote_in_parallel(api.config, admin_token, 50, [](int) { return vote_body("bob", "up", "2026-03-15T20:10:00Z"); });
   BOOST_TEST(accepted == 1);
   BOOST_TEST(totals() == "1 0");
   BOOST_TEST(one("SELECT COUNT(*) FROM events WHERE type = 'vote.received'") == "1");
 }
 
-BOOST_AUTO_TEST_CASE(forty_voters_at_once_all_count_and_the_offsets_have_no_gap) {
-  const int accepted = vote_in_parallel(api.config, admin_token, 40, [](int i) {
+BOOST_AUTO_TEST_CASE(a_hundred_voters_at_once_all_count_and_the_offsets_have_no_gap) {
+  const int accepted = vote_in_parallel(api.config, admin_token, 100, [](int i) {
     return vote_body("voter" + std::to_string(i), i % 2 == 0 ? "up" : "down", "2026-03-15T20:10:00Z");
   });
-  BOOST_TEST(accepted == 40);
-  BOOST_TEST(totals() == "20 20");
+  BOOST_TEST(accepted == 100);
+  BOOST_TEST(totals() == "50 50");
   BOOST_TEST(one("SELECT MAX(seq) - COUNT(*) FROM events WHERE channel = 'session.1'") == "0");
+}
+
+BOOST_AUTO_TEST_CASE(a_ticker_finds_its_game_whatever_is_being_played) {
+  database.execute("UPDATE games SET ticker = 'QPL3' WHERE id = 3");
+  const auto vote_for = [&](const std::string& ticker, const std::string& username) {
+    return admin("POST", "/api/votes/live",
+                 R"({"username":")" + username + R"(","vote":"up","timestamp":"2020-01-01T00:00:00Z","ticker":")" +
+                     ticker + "\"}");
+  };
+  const Response response = vote_for("QPL3", "a");
+  BOOST_TEST(response.status == 200);
+  BOOST_TEST(at(response, "game.title") == "Trivia");
+  BOOST_TEST(at(response, "session.games_played") == "2");
+  BOOST_TEST(vote_for("QPL3", "a").status == 409);
+  BOOST_TEST(at(vote_for("NOPE", "b"), "error") == "Unknown ticker");
+  BOOST_TEST(at(vote_for(std::string(17, 'T'), "b"), "error") == "ticker must be at most 16 characters");
+  admin("POST", "/api/sessions/1/close");
+  BOOST_TEST(at(vote_for("QPL3", "b"), "error") == "No active session found");
+  BOOST_TEST(totals() == "1 0");
+}
+
+BOOST_AUTO_TEST_CASE(the_history_is_filtered_and_paged_newest_first) {
+  for (int i = 0; i < 5; ++i) {
+    vote("voter" + std::to_string(i), i % 2 == 0 ? "up" : "down", "2026-03-15T20:1" + std::to_string(i) + ":00Z");
+  }
+  vote("voter0", "down", "2026-03-15T21:30:00Z");
+  const Response all = call("GET", "/api/votes");
+  BOOST_TEST(at(all, "pagination.total") == "6");
+  BOOST_TEST(at(all, "pagination.limit") == "50");
+  BOOST_TEST(at(all, "pagination.total_pages") == "1");
+  BOOST_TEST(at(all, "votes[0].timestamp") == "2026-03-15T21:30:00.000Z");
+  BOOST_TEST(at(all, "votes[0].game_title") == "Drawful");
+  BOOST_TEST(at(all, "votes[5].username") == "voter0");
+  const Response page = call("GET", "/api/votes?limit=4&page=2");
+  BOOST_TEST(at(page, "pagination.total_pages") == "2");
+  BOOST_TEST(at(page, "votes[1].username") == "voter0");
+  BOOST_TEST(at(page, "votes[2].username") == "(missing)");
+  for (const auto& [query, total] :
+       std::vector<std::pair<std::string, std::string>>{{"session_id=1", "6"},
+                                                        {"session_id=2", "0"},
+                                                        {"game_id=2", "1"},
+                                                        {"username=voter0", "2"},
+                                                        {"vote_type=down", "3"},
+                                                        {"vote_type=down&username=voter0&game_id=2", "1"},
+                                                        {"page=9", "6"}}) {
+    BOOST_TEST_CONTEXT(query) {
+      BOOST_TEST(at(call("GET", "/api/votes?" + query), "pagination.total") == total);
+    }
+  }
+  const std::string whole = " must be a whole number from 1 to ";
+  check_errors(*this, {
+                          {"GET", "/api/votes?page=0", "", 400, "page" + whole + "2147483647"},
+                          {"GET", "/api/votes?limit=101", "", 400, "limit" + whole + "100"},
+                          {"GET", "/api/votes?limit=x", "", 400, "limit" + whole + "100"},
+                          {"GET", "/api/votes?session_id=-1", "", 400, "session_id" + whole + "2147483647"},
+                          {"GET", "/api/votes?game_id=1.5", "", 400, "game_id" + whole + "2147483647"},
+                          {"GET", "/api/votes?vote_type=UP", "", 400, "vote_type must be up or down"},
+                          {"GET", "/api/votes?username=" + std::string(101, 'u'), "", 400,
+                           "username must be at most 100 characters"},
+                          {"GET", "/api/votes?username=%ff", "", 400, "username is not valid percent-encoded UTF-8"},
+                      });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <random>
 #include <stdexcept>
 
@@ -39,6 +38,17 @@ std::vector<std::filesystem::path> migrations() {
 std::string random_name() {
   std::random_device random;
   return "gamepicker_test_" + std::to_string((std::uint64_t{random()} << 32) | random());
+}
+
+/// A migration as the server reads it: DELIMITER is a command of the command line client.
+std::string without_delimiters(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string sql;
+  for (std::string line; std::getline(file, line); sql += line + '\n') {
+    if (line.starts_with("DELIMITER ")) line.clear();
+    if (line == "END //") line = "END;";
+  }
+  return sql;
 }
 
 }  // namespace
@@ -96,8 +106,7 @@ TestDatabase::TestDatabase() : name_(random_name()) {
   connection_ = std::make_unique<Connection>(name_);
   execute(kMigrationsTable);
   for (const auto& path : migrations()) {
-    std::ifstream file(path);
-    execute(std::string(std::istreambuf_iterator<char>(file), {}));
+    execute(without_delimiters(path));
   }
   execute("INSERT IGNORE INTO schema_migrations VALUES (" + std::to_string(kSchemaVersion) +
           ", 'test', REPEAT('0', 64), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))");
