@@ -244,6 +244,24 @@ void Database::begin(bool autocommit) {
   });
 }
 
+Database::Snapshot::Snapshot(Database& owner) : database(owner) {
+  translated([&] {
+    const std::unique_ptr<sql::Statement> statement(database.connection_->connection->createStatement());
+    statement->execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    statement->execute("START TRANSACTION READ ONLY");
+  });
+}
+
+Database::Snapshot::~Snapshot() {
+  try {
+    const std::unique_ptr<sql::Statement> statement(database.connection_->connection->createStatement());
+    statement->execute("COMMIT");
+  } catch (const std::exception& error) {
+    log_warning(std::string("end of a read view failed, dropping the connection: ") + error.what());
+    database.drop();
+  }
+}
+
 void Database::commit(const Transaction& tx) {
   try {
     translated([&] { connection_->connection->commit(); });

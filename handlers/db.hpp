@@ -160,6 +160,16 @@ class Database {
     }
   }
 
+  /// read() for an answer made of several queries: all of them see one moment. Three round trips more.
+  template <typename Fn>
+  auto snapshot(Fn&& fn) {
+    if (current_ != nullptr) return fn(*current_);
+    return read([&](Transaction& tx) {
+      const Snapshot snapshot(*this);
+      return fn(tx);
+    });
+  }
+
   /// Runs `fn` in one READ COMMITTED transaction: commits at the end, rolls back on any exception. The whole of `fn` is
   /// run again, up to five times, on a conflict (a deadlock has rolled back everything, so a single statement cannot be
   /// repeated) and when the connection was found dead before its first statement; never after a commit whose outcome is
@@ -211,6 +221,15 @@ class Database {
     Joinable(const Joinable&) = delete;
     Joinable& operator=(const Joinable&) = delete;
     Transaction*& current;
+  };
+
+  /// A consistent read view, for as long as it lives.
+  struct Snapshot {
+    explicit Snapshot(Database& database);
+    ~Snapshot();
+    Snapshot(const Snapshot&) = delete;
+    Snapshot& operator=(const Snapshot&) = delete;
+    Database& database;
   };
 
   void begin(bool autocommit);

@@ -162,7 +162,7 @@ Response export_session(Api& api, const Request& request) {
   const std::string format = request.query_value("format").value_or("txt");
   if (format != "txt" && format != "json") throw HttpError(400, "format must be txt or json");
   const std::int64_t id = request.id();
-  return api.database.read([&](db::Transaction& tx) {
+  return api.database.snapshot([&](db::Transaction& tx) {
     const Session session = find_session(tx, id);
     const std::vector<PlayedGame> games = read_games(tx, id);
     const Totals totals = read_totals(tx, id, games.size());

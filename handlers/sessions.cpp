@@ -55,7 +55,7 @@ constexpr char kDateBeforePage[] =
 
 Response list_sessions(Api& api, const Request& request) {
   const Page page = read_page(request);
-  return api.database.read([&](db::Transaction& tx) {
+  return api.database.snapshot([&](db::Transaction& tx) {
     Response response;
     db::Rows counts = tx.query(kCountSessions, page.archived, page.archived);
     counts.next();

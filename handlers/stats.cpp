@@ -26,7 +26,7 @@ void write_games(JsonWriter& json, std::string_view name, db::Rows row) {
 }
 
 Response get_stats(Api& api, const Request&) {
-  return api.database.read([](db::Transaction& tx) {
+  return api.database.snapshot([](db::Transaction& tx) {
     db::Rows counts = tx.query(kCounts);
     counts.next();
     JsonWriter json;

@@ -171,7 +171,7 @@ Response list_votes(Api& api, const Request& request) {
     return tx.query(sql, filter.session_id, filter.session_id, filter.game_id, filter.game_id, filter.username,
                     filter.username, filter.vote_type, filter.vote_type, page...);
   };
-  return api.database.read([&](db::Transaction& tx) {
+  return api.database.snapshot([&](db::Transaction& tx) {
     db::Rows count = query(tx, kCountHistory);
     count.next();
     const std::int64_t total = count.integer();

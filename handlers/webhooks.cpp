@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cctype>
 
 #include <Poco/Exception.h>
 #include <Poco/URI.h>
+#include <arpa/inet.h>
 
 #include "handlers/api.hpp"
 #include "handlers/outbox.hpp"
@@ -26,10 +28,19 @@ struct WebhookFields {
   std::optional<bool> enabled;
 };
 
+/// A name as DNS has it, or an address. Poco alone reads "[[]]example.com" as the host "[".
+bool is_host(const std::string& host) {
+  in6_addr address;
+  if (inet_pton(AF_INET6, host.c_str(), &address) == 1) return true;
+  return !host.empty() && std::ranges::all_of(host, [](unsigned char c) {
+    return (c < 0x80 && std::isalnum(c) != 0) || c == '.' || c == '-' || c == '_';
+  });
+}
+
 bool is_http_url(const std::string& text) {
   try {
     const Poco::URI url(text);
-    return (url.getScheme() == "http" || url.getScheme() == "https") && !url.getHost().empty() &&
+    return (url.getScheme() == "http" || url.getScheme() == "https") && is_host(url.getHost()) &&
            std::ranges::none_of(text, [](unsigned char c) { return c <= 0x20 || c == 0x7f; });
   } catch (const Poco::Exception&) {
     return false;
@@ -92,7 +103,7 @@ std::string webhook_json(db::Transaction& tx, std::int64_t id, std::string_view 
 constexpr char kListWebhooks[] = "SELECT " WEBHOOK_COLUMNS "ORDER BY id";
 
 Response list_webhooks(Api& api, const Request&) {
-  return api.database.read([&](db::Transaction& tx) {
+  return api.database.snapshot([&](db::Transaction& tx) {
     JsonWriter json;
     json.begin_array();
     for (db::Rows row = tx.query(kListWebhooks); row.next();) {
@@ -106,7 +117,7 @@ Response list_webhooks(Api& api, const Request&) {
 }
 
 Response get_webhook(Api& api, const Request& request) {
-  return api.database.read([&](db::Transaction& tx) { return json_response(200, webhook_json(tx, request.id())); });
+  return api.database.snapshot([&](db::Transaction& tx) { return json_response(200, webhook_json(tx, request.id())); });
 }
 
 constexpr char kInsertPattern[] =

@@ -29,6 +29,23 @@ BOOST_AUTO_TEST_CASE(a_transaction_that_throws_leaves_nothing_and_no_offset_hole
   BOOST_TEST(one("SELECT head FROM channels") == "2");
 }
 
+BOOST_AUTO_TEST_CASE(the_queries_of_a_snapshot_see_one_moment_and_it_ends_with_it) {
+  const auto sessions = [](db::Transaction& tx) {
+    db::Rows row = tx.query("SELECT COUNT(*) FROM sessions");
+    row.next();
+    return row.integer();
+  };
+  api.database.snapshot([&](db::Transaction& tx) {
+    BOOST_TEST(sessions(tx) == 0);
+    database.execute("INSERT INTO sessions () VALUES ()");
+    BOOST_TEST(sessions(tx) == 0);
+    return 0;
+  });
+  BOOST_CHECK_THROW(api.database.snapshot([&](db::Transaction&) -> int { throw HttpError(404, "none"); }), HttpError);
+  BOOST_TEST(api.database.read(sessions) == 1);
+  BOOST_TEST(one("SELECT COUNT(*) FROM information_schema.innodb_trx") == "0");
+}
+
 BOOST_AUTO_TEST_CASE(a_deadlock_runs_the_whole_function_again) {
   Api other(api.config);
   std::atomic<int> both_hold = 0;
@@ -92,7 +109,7 @@ BOOST_AUTO_TEST_CASE(another_schema_version_is_not_served) {
   Request request;
   request.method = "GET";
   request.path = "/api/games";
-  BOOST_TEST(fresh_dispatcher.handle(request).status == 503);
+  BOOST_TEST(send(fresh_dispatcher, request).status == 503);
 }
 
 BOOST_AUTO_TEST_CASE(two_session_creates_at_once_leave_one_active) {
@@ -104,7 +121,7 @@ BOOST_AUTO_TEST_CASE(two_session_creates_at_once_leave_one_active) {
     request.path = "/api/sessions";
     request.authorization = "Bearer " + admin_token;
     int other_status = 0;
-    std::thread thread([&] { other_status = other_dispatcher.handle(request).status; });
+    std::thread thread([&] { other_status = send(other_dispatcher, request).status; });
     const int status = admin("POST", "/api/sessions").status;
     thread.join();
     BOOST_TEST(status + other_status == 201 + 400);

@@ -19,7 +19,7 @@ BOOST_AUTO_TEST_CASE(without_a_database_health_stays_ok_and_the_rest_is_503) {
     Request request;
     request.method = "GET";
     request.path = path;
-    return dispatcher_away.handle(request);
+    return send(dispatcher_away, request);
   };
   BOOST_TEST(get("/health").status == 200);
   BOOST_TEST(get("/health/ready").status == 503);
@@ -66,11 +66,11 @@ BOOST_AUTO_TEST_CASE(an_unchanged_answer_is_304_for_its_etag) {
   request.method = "GET";
   request.path = "/api/games/1";
   request.if_none_match = header(first, "ETag");
-  const Response second = dispatcher.handle(request);
+  const Response second = send(dispatcher, request);
   BOOST_TEST(second.status == 304);
   BOOST_TEST(second.body.empty());
   database.execute("UPDATE games SET upvotes = upvotes + 1 WHERE id = 1");
-  BOOST_TEST(dispatcher.handle(request).status == 200);
+  BOOST_TEST(send(dispatcher, request).status == 200);
 }
 
 BOOST_AUTO_TEST_CASE(bodies_that_are_no_json_object_are_refused) {
@@ -152,6 +152,31 @@ BOOST_AUTO_TEST_CASE(tokens_are_checked_as_the_contract_says) {
     BOOST_TEST(at(response, "error") == error);
   }
   BOOST_TEST(call("POST", "/api/auth/verify", "", "bearer " + viewer).status == 200);
+}
+
+BOOST_AUTO_TEST_CASE(every_route_asks_for_the_role_its_table_says) {
+  const auto token_of = [&](Role role) { return "Bearer " + api.tokens.issue(role, "x", std::chrono::hours(1)); };
+  for (const Route& route : routes_of("")) {
+    record_route(route);
+    std::string path = route.pattern;
+    for (auto brace = path.find('{'); brace != std::string::npos; brace = path.find('{')) {
+      path.replace(brace, path.find('}', brace) - brace + 1, "1");
+    }
+    BOOST_TEST_CONTEXT(route.method << " " << path) {
+      const Response without = call(route.method, path);
+      if (route.access == Access::open) {
+        BOOST_TEST(without.status != 401);
+        continue;
+      }
+      BOOST_TEST(without.body == R"({"error":"Access token required"})");
+      BOOST_TEST(header(without, "WWW-Authenticate") == "Bearer");
+      BOOST_TEST(call(route.method, path, "", "Bearer x.y.z").body == R"({"error":"Invalid or expired token"})");
+      if (route.access == Access::viewer) continue;
+      const Role too_low = route.access == Access::admin ? Role::bot : Role::viewer;
+      BOOST_TEST(call(route.method, path, "", token_of(too_low)).body == R"({"error":"Insufficient permissions"})");
+      BOOST_TEST(call(route.method, path, "", token_of(Role::viewer)).status == 403);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,11 +1,62 @@
 #include "tests/api/fixture.hpp"
 
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+
 #include <Poco/JSON/Parser.h>
 #include <Poco/JSON/Query.h>
 
 #include "shared/events.hpp"
+#include "shared/json_writer.hpp"
 
 namespace gamepicker::test {
+
+namespace {
+
+void append_line(const std::string& line) {
+  const char* file = std::getenv("API_EXCHANGES");
+  if (file == nullptr) return;
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  std::ofstream(file, std::ios::app) << line << '\n';
+}
+
+/// What nginx and the client make of the response.
+void record_exchange(const Request& request, const Response& response) {
+  JsonWriter json;
+  json.begin_object().field("method", request.method);
+  json.field("path", is_valid_utf8(request.path) ? request.path : "/(not UTF-8)").field("status", response.status);
+  json.key("headers").begin_object();
+  if (response.status != 304 && !response.content_type.empty()) json.field("content-type", response.content_type);
+  for (const auto& [name, value] : response.headers) {
+    std::string lower = name;
+    std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    json.field(lower, value);
+  }
+  json.end_object().field("body", request.method == "HEAD" ? "" : response.body).end_object();
+  append_line(json.text());
+}
+
+}  // namespace
+
+Response send(Dispatcher& dispatcher, Request& request) {
+  if (request.request_id.empty()) request.request_id = "test-request";  // nginx gives every request one
+  Response response = dispatcher.handle(request);
+  if (response.stream) response.stream([&](std::string_view piece) { response.body += piece; });
+  record_exchange(request, response);
+  return response;
+}
+
+void record_route(const Route& route) {
+  constexpr const char* kAccess[] = {"open", "viewer", "bot", "admin"};
+  JsonWriter json;
+  json.begin_object().field("route", std::string(route.method) + " " + route.pattern);
+  json.field("access", kAccess[static_cast<int>(route.access)]).end_object();
+  append_line(json.text());
+}
 
 Config api_config(const TestDatabase& database) {
   Config config = database.config();
@@ -56,9 +107,7 @@ Response ApiFixture::call(const std::string& method, const std::string& target, 
   request.body = body;
   request.authorization = authorization;
   request.request_id = "test-request";
-  Response response = dispatcher.handle(request);
-  if (response.stream) response.stream([&](std::string_view piece) { response.body += piece; });
-  return response;
+  return send(dispatcher, request);
 }
 
 std::string ApiFixture::open_session() {

@@ -23,6 +23,13 @@ std::string at(const Response& response, const std::string& path);
 /// The first value of a response header, or "(missing)".
 std::string header(const Response& response, const std::string& name);
 
+/// Lets the dispatcher answer, drains a streamed body, and keeps the exchange for tests/openapi, which compares all of
+/// them with the OpenAPI document (a line of JSON each, in the file named by API_EXCHANGES). Thread-safe.
+Response send(Dispatcher& dispatcher, Request& request);
+
+/// Keeps a line of the route tables, for the same comparison.
+void record_route(const Route& route);
+
 /// A real database with a few games, and the whole API in this process.
 struct ApiFixture {
   ApiFixture();

@@ -90,12 +90,12 @@ BOOST_AUTO_TEST_CASE(a_text_csv_body_takes_its_mode_from_the_query) {
   request.content_type = "text/csv; charset=utf-8";
   request.authorization = "Bearer " + admin_token;
   request.body = "pack_name,title,min_players,max_players\nP,T,1,2\n";
-  BOOST_TEST(at(dispatcher.handle(request), "count") == "1");
+  BOOST_TEST(at(send(dispatcher, request), "count") == "1");
   request.body += "\xff,x,1,2\n";
-  BOOST_TEST(at(dispatcher.handle(request), "error") == "Request body must be valid UTF-8");
+  BOOST_TEST(at(send(dispatcher, request), "error") == "Request body must be valid UTF-8");
   request.query = "mode=add";
   request.body = "x";
-  BOOST_TEST(at(dispatcher.handle(request), "error") == "mode must be append or replace");
+  BOOST_TEST(at(send(dispatcher, request), "error") == "mode must be append or replace");
 }
 
 BOOST_AUTO_TEST_CASE(every_bad_row_is_listed_and_none_is_imported) {

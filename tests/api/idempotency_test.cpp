@@ -8,8 +8,8 @@ using namespace gamepicker::test;
 
 namespace {
 
-Response send(Dispatcher& dispatcher, const std::string& token, const std::string& path, const std::string& body,
-              const std::string& key) {
+Response send_keyed(Dispatcher& dispatcher, const std::string& token, const std::string& path, const std::string& body,
+                    const std::string& key) {
   Request request;
   request.method = "POST";
   request.path = path;
@@ -17,12 +17,12 @@ Response send(Dispatcher& dispatcher, const std::string& token, const std::strin
   request.authorization = "Bearer " + token;
   request.idempotency_key = key;
   request.request_id = "test-request";
-  return dispatcher.handle(request);
+  return send(dispatcher, request);
 }
 
 struct OnceFixture : ApiFixture {
   Response keyed(const std::string& path, const std::string& body, const std::string& key) {
-    return send(dispatcher, admin_token, path, body, key);
+    return send_keyed(dispatcher, admin_token, path, body, key);
   }
 };
 
@@ -63,7 +63,8 @@ BOOST_AUTO_TEST_CASE(keys_belong_to_their_caller_and_last_a_day) {
   const std::string vote = R"({"username":"a","vote":"up","timestamp":"2999-01-01T00:00:00Z"})";
   BOOST_TEST(keyed("/api/votes/live", vote, "k").status == 200);
   const std::string bot = api.tokens.issue(Role::bot, "admin", std::chrono::hours(1));
-  BOOST_TEST(send(dispatcher, bot, "/api/votes/live", vote, "k").status == 409);  // not replayed: a duplicate vote
+  BOOST_TEST(send_keyed(dispatcher, bot, "/api/votes/live", vote, "k").status ==
+             409);  // not replayed: a duplicate vote
   database.execute("UPDATE idempotency_keys SET created_at = UTC_TIMESTAMP(3) - INTERVAL 25 HOUR");
   database.execute("DELETE FROM live_votes");
   const Response later = keyed("/api/votes/live", vote, "k");
@@ -142,7 +143,7 @@ BOOST_AUTO_TEST_CASE(of_twenty_at_once_one_does_the_work) {
     threads.emplace_back([&] {
       Api mine(api.config);
       Dispatcher my_dispatcher(mine, "sessions");
-      const int status = send(my_dispatcher, admin_token, "/api/sessions/1/games", kGame, "k").status;
+      const int status = send_keyed(my_dispatcher, admin_token, "/api/sessions/1/games", kGame, "k").status;
       if (status == 201) ++created;
       if (status == 409) ++running;
     });

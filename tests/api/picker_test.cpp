@@ -130,7 +130,7 @@ BOOST_AUTO_TEST_CASE(an_import_beside_picks_never_shows_half_a_catalogue) {
       request.authorization = "Bearer " + admin_token;
       request.body = R"({"mode":"replace","csvData":"pack_name,title,min_players,max_players\nP,A)" +
                      std::to_string(i) + R"(,1,8\nP,B)" + std::to_string(i) + R"(,1,8"})";
-      importer.handle(request);
+      send(importer, request);
     }
     done = true;
   });

@@ -120,7 +120,7 @@ BOOST_AUTO_TEST_CASE(bulk_delete_beside_adding_games_never_leaves_half_a_session
     add.body = R"({"game_id":1})";
     add.authorization = "Bearer " + admin_token;
     int added = 0;
-    std::thread thread([&] { added = dispatcher_of_other.handle(add).status; });
+    std::thread thread([&] { added = send(dispatcher_of_other, add).status; });
     admin("POST", "/api/sessions/" + id + "/close");
     const int deleted = admin("POST", "/api/sessions/bulk", many("delete", "[" + id + "]")).status;
     thread.join();
@@ -174,8 +174,12 @@ BOOST_AUTO_TEST_CASE(the_room_monitor_is_told_and_its_state_is_read) {
   BOOST_TEST(admin("POST", path + "/start-player-check").body ==
              R"({"message":"Room monitor started","status":"monitoring"})");
   BOOST_TEST(at(call("GET", path + "/status-live"), "monitoring") == "true");
-  database.execute(R"(UPDATE room_monitors SET status = '{"sessionId":2,"playerCount":5}')");
-  BOOST_TEST(call("GET", path + "/status-live").body == R"({"sessionId":2,"playerCount":5})");
+  const std::string seen = R"({"sessionId":2,"gameId":)" + id +
+                           R"(,"roomCode":"LSBN","appTag":"quiplash3","maxPlayers":8,"playerCount":2,)"
+                           R"("players":["Ann","Bob"],"lobbyState":"CanStart","gameState":"Lobby",)"
+                           R"("gameStarted":false,"gameFinished":false,"monitoring":true})";
+  database.execute("UPDATE room_monitors SET status = '" + seen + "'");
+  BOOST_TEST(call("GET", path + "/status-live").body == seen);
   for (int i = 0; i < 2; ++i) {
     BOOST_TEST(admin("POST", path + "/stop-player-check").body ==
                R"({"message":"Room monitor stopped","status":"stopped"})");

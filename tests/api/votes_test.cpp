@@ -43,7 +43,7 @@ int vote_in_parallel(const Config& config, const std::string& token, int count,
       request.path = "/api/votes/live";
       request.authorization = "Bearer " + token;
       request.body = body_of(i);
-      if (dispatcher.handle(request).status == 200) ++accepted;
+      if (send(dispatcher, request).status == 200) ++accepted;
     });
   }
   for (std::thread& thread : threads) thread.join();

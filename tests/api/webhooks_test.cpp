@@ -56,6 +56,8 @@ BOOST_AUTO_TEST_CASE(webhook_errors_are_the_contracts) {
                    {"POST", "/api/webhooks", with("ftp://a/", "[\"*\"]"), 400, "Invalid URL format"},
                    {"POST", "/api/webhooks", with("nonsense", "[\"*\"]"), 400, "Invalid URL format"},
                    {"POST", "/api/webhooks", with("http://", "[\"*\"]"), 400, "Invalid URL format"},
+                   {"POST", "/api/webhooks", with("http://[[]]a.example/", "[\"*\"]"), 400, "Invalid URL format"},
+                   {"POST", "/api/webhooks", with("http://a<b.example/", "[\"*\"]"), 400, "Invalid URL format"},
                    {"PATCH", "/api/webhooks/1", "{}", 400, "No fields to update"},
                    {"PATCH", "/api/webhooks/1", R"({"url":"x"})", 400, "Invalid URL format"},
                    {"PATCH", "/api/webhooks/1", R"({"events":7})", 400, "events must be an array"},

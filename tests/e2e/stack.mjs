@@ -1,9 +1,10 @@
 // Brings a whole system up with deploy/up in a temporary folder, and gives tests real clients for it.
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
+import { promisify } from 'node:util';
 import express from 'express';
 import WebSocket from 'ws';
 
@@ -69,6 +70,16 @@ export class Stack {
     const response = await fetch(this.url + path, { method, headers, body: body && JSON.stringify(body) });
     const text = await response.text();
     return { status: response.status, headers: response.headers, body: text ? JSON.parse(text) : undefined };
+  }
+
+  /** supervisorctl of this instance. */
+  async control(...words) {
+    await promisify(execFile)('supervisorctl', ['-c', join(this.dir, 'supervisord.conf'), ...words], { timeout: 60000 });
+  }
+
+  /** Until everything answers (again). */
+  ready() {
+    return until('readiness', async () => (await this.call('GET', '/health/ready')).status === 200, 30000);
   }
 
   /** A WebSocket client that keeps what it received. */
