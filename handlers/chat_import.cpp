@@ -196,6 +196,11 @@ void insert_lines(db::Transaction& tx, std::int64_t session_id, const Import& im
   }
 }
 
+// Live votes look for other votes of those only who are listed here.
+constexpr char kAddVoters[] =
+    "INSERT INTO voters (session_id, username) SELECT DISTINCT session_id, username FROM chat_messages "
+    "WHERE session_id = ? AND vote IS NOT NULL ON DUPLICATE KEY UPDATE votes = voters.votes";
+
 constexpr char kAddTally[] = "UPDATE games SET upvotes = upvotes + ?, downvotes = downvotes + ? WHERE id = ?";
 
 std::string import_response(const Import& import) {
@@ -228,6 +233,7 @@ Response import_chat(Api& api, const Request& request) {
       }
     }
     insert_lines(tx, session_id, import);
+    if (import.votes > 0) tx.execute(kAddVoters, session_id);
     for (const auto& [game_id, tally] : import.tallies) tx.execute(kAddTally, tally.upvotes, tally.downvotes, game_id);
     return json_response(200, import_response(import));
   });

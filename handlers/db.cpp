@@ -150,6 +150,7 @@ struct Database::Connection {
   // After the connection, so that statements are closed before it.
   std::map<std::string, std::unique_ptr<sql::PreparedStatement>, std::less<>> statements;
   bool autocommit = true;
+  std::chrono::steady_clock::time_point used_at{};  ///< when a statement was last sent
 
   explicit Connection(const Config& config) {
     sql::ConnectOptionsMap options;
@@ -179,6 +180,7 @@ struct Database::Connection {
 
   sql::PreparedStatement& bind(std::string_view text, const Param* params, std::size_t count) {
     sql::PreparedStatement& statement = prepare(text);
+    used_at = std::chrono::steady_clock::now();
     for (unsigned i = 0; i < count; ++i) std::visit(Binder{statement, i + 1}, params[i]);
     return statement;
   }
@@ -211,6 +213,17 @@ std::int64_t Transaction::run_execute(std::string_view sql, const Param* params,
   const int affected = translated([&] { return database_.connection_->bind(sql, params, count).executeUpdate(); });
   started_ = true;
   return affected;
+}
+
+/// A connection that was idle may have been closed by the server, or by a restart of it. Asked before work that must not be
+/// sent twice; throws Unavailable, upon which the transaction begins anew on another connection.
+void Transaction::make_sure_of_connection() {
+  constexpr std::chrono::seconds kFresh{1};
+  if (std::chrono::steady_clock::now() - database_.connection_->used_at < kFresh) return;
+  translated([&] {
+    const std::unique_ptr<sql::Statement> statement(database_.connection_->connection->createStatement());
+    statement->execute("DO 1");
+  });
 }
 
 std::int64_t Transaction::last_insert_id() {
@@ -264,7 +277,7 @@ Database::Snapshot::~Snapshot() {
 
 void Database::commit(const Transaction& tx) {
   try {
-    translated([&] { connection_->connection->commit(); });
+    if (!tx.ended_) translated([&] { connection_->connection->commit(); });
   } catch (const Unavailable& error) {
     throw CommitUnknown(error.code, std::string("connection lost during COMMIT: ") + error.what());
   }

@@ -115,6 +115,25 @@ class Transaction {
     return run_call(sql, params, sizeof...(values));
   }
 
+  /// CALL of a procedure that does all of the transaction's work and whose last parameter, which is added here, says
+  /// whether it is to COMMIT as well: no lock is held over a round trip then. It is not, when this is a part of another
+  /// transaction. A function whose procedure found a reason not to COMMIT must throw, which rolls back; otherwise nothing is
+  /// left to do. Throws CommitUnknown when the connection is lost meanwhile.
+  template <typename... Values>
+  Rows call_and_commit(std::string_view sql, const Values&... values) {
+    const bool commit = depth_ == 0;
+    const Param params[] = {param(values)..., param(commit)};
+    if (commit) make_sure_of_connection();
+    try {
+      Rows rows = run_call(sql, params, sizeof...(values) + 1);
+      ended_ = commit;
+      return rows;
+    } catch (const Unavailable& error) {
+      if (commit) throw CommitUnknown(error.code, error.what());
+      throw;
+    }
+  }
+
   std::int64_t last_insert_id();
 
   /// Events were written: relays are nudged once the commit is through.
@@ -126,9 +145,12 @@ class Transaction {
   Rows run_query(std::string_view sql, const Param* params, std::size_t count);
   Rows run_call(std::string_view sql, const Param* params, std::size_t count);
   std::int64_t run_execute(std::string_view sql, const Param* params, std::size_t count);
+  void make_sure_of_connection();
 
   Database& database_;
+  int depth_ = 0;         ///< how many others run as a part of this one
   bool started_ = false;  ///< a statement has reached the server
+  bool ended_ = false;    ///< call_and_commit() was the end of it
   bool nudge_ = false;
 };
 
@@ -177,7 +199,7 @@ class Database {
   /// commits or runs again as a whole.
   template <typename Fn>
   auto transaction(Fn&& fn) {
-    if (current_ != nullptr) return fn(*current_);
+    if (current_ != nullptr) return join(fn);
     for (int attempt = 1;; ++attempt) {
       Transaction tx(*this);
       const Joinable joinable(current_, tx);
@@ -231,6 +253,16 @@ class Database {
     Snapshot& operator=(const Snapshot&) = delete;
     Database& database;
   };
+
+  template <typename Fn>
+  auto join(Fn&& fn) {
+    struct Depth {
+      explicit Depth(int& counter) : depth(counter) { ++depth; }
+      ~Depth() { --depth; }
+      int& depth;
+    } const depth(current_->depth_);
+    return fn(*current_);
+  }
 
   void begin(bool autocommit);
   void commit(const Transaction& tx);

@@ -17,6 +17,12 @@ namespace {
 constexpr char kInternalError[] = "Internal server error";
 
 /// The one table from errors to statuses. What the client reads and what the log says are different texts.
+Response unavailable() {
+  Response response = error_response(503, "Service temporarily unavailable");
+  response.headers.emplace_back("Retry-After", "2");
+  return response;
+}
+
 Response error_to_response(const std::exception_ptr& error, const Request& request) {
   const auto where = [&] { return request.method + " " + request.path + " (" + request.request_id + "): "; };
   try {
@@ -29,9 +35,11 @@ Response error_to_response(const std::exception_ptr& error, const Request& reque
     return error_response(400, e.what());
   } catch (const db::Unavailable& e) {
     log_error(where() + e.what());
-    Response response = error_response(503, "Service temporarily unavailable");
-    response.headers.emplace_back("Retry-After", "2");
-    return response;
+    return unavailable();
+  } catch (const db::CommitUnknown& e) {
+    log_error(where() + e.what());
+    return unavailable();  // to try again is right: a vote finds its duplicate, other requests can carry an
+                           // Idempotency-Key
   } catch (const std::exception& e) {
     log_error(where() + e.what());
   } catch (...) {

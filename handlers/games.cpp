@@ -18,10 +18,12 @@ void write_game(JsonWriter& json, db::Rows& row) {
       .field("game_type", row.maybe_text())
       .field("secondary_type", row.maybe_text())
       .field("ticker", row.maybe_text())
-      .field("play_count", row.integer())
-      .field("popularity_score", row.integer())
-      .field("upvotes", row.integer())
-      .field("downvotes", row.integer())
+      .field("play_count", row.integer());
+  const std::int64_t upvotes = row.integer();
+  const std::int64_t downvotes = row.integer();
+  json.field("popularity_score", upvotes - downvotes)
+      .field("upvotes", upvotes)
+      .field("downvotes", downvotes)
       .field("enabled", row.integer())
       .field("favor_bias", row.integer())
       .field("created_at", row.time())
@@ -79,12 +81,16 @@ GameFilter read_filter(const Request& request) {
   return filter;
 }
 
-constexpr char kListGames[] = "SELECT " GAME_COLUMNS "FROM games g " GAME_FILTER "ORDER BY g.pack_name, g.title";
+// The unique key is in the order of the answer; left alone, the optimizer sorts, which takes as long as all the rest of
+// the query (61 rows: 50 us instead of 26).
+#define GAMES_IN_ORDER "FROM games g FORCE INDEX (games_pack_title) "
+constexpr char kListAll[] = "SELECT " GAME_COLUMNS GAMES_IN_ORDER "ORDER BY g.pack_name, g.title";
+constexpr char kListGames[] = "SELECT " GAME_COLUMNS GAMES_IN_ORDER GAME_FILTER "ORDER BY g.pack_name, g.title";
 
 Response list_games(Api& api, const Request& request) {
   const GameFilter filter = read_filter(request);
   return api.database.read([&](db::Transaction& tx) {
-    db::Rows rows = query_games(tx, kListGames, filter);
+    db::Rows rows = filter.empty() ? tx.query(kListAll) : query_games(tx, kListGames, filter);
     JsonWriter json;
     json.begin_array();
     while (rows.next()) write_game(json, rows);

@@ -12,10 +12,10 @@
 namespace gamepicker {
 
 /// The columns of write_game(), of `games g`.
-#define GAME_COLUMNS                                                                                    \
-  "g.id, g.pack_name, g.title, g.min_players, g.max_players, g.length_minutes, g.has_audience, "        \
-  "g.family_friendly, g.game_type, g.secondary_type, g.ticker, g.play_count, g.upvotes - g.downvotes, " \
-  "g.upvotes, g.downvotes, g.enabled, g.favor_bias, g.created_at "
+#define GAME_COLUMNS                                                                                   \
+  "g.id, g.pack_name, g.title, g.min_players, g.max_players, g.length_minutes, g.has_audience, "       \
+  "g.family_friendly, g.game_type, g.secondary_type, g.ticker, g.play_count, g.upvotes, g.downvotes, " \
+  "g.enabled, g.favor_bias, CAST(g.created_at AS CHAR) "
 
 void write_game(JsonWriter& json, db::Rows& row);
 
@@ -32,6 +32,8 @@ struct GameFilter {
   std::optional<std::int64_t> max_minutes;
   std::optional<std::string> pack;
 
+  bool operator==(const GameFilter&) const = default;
+  bool empty() const { return *this == GameFilter(); }
   /// "only" or "exclude"; throws HttpError 400.
   void set_drawing(std::string_view text);
   /// "short", "medium" or "long"; a game of unknown length counts as short. Throws HttpError 400.

@@ -39,7 +39,6 @@ struct CountedVote {
   std::int64_t games_played = 0;
   std::int64_t game_id = 0;
   std::string title;
-  std::string pack_name;
   std::int64_t upvotes = 0;
   std::int64_t downvotes = 0;
 
@@ -72,22 +71,30 @@ constexpr char kListPlayed[] =
                       std::to_string(millis / 1000) + fraction);
 }
 
-// All checks and writes in one round trip: they hold row locks that every other voter waits for.
-constexpr char kRecordVote[] = "CALL record_vote(?, ?, ?, ?)";
+// All checks and writes, and the event, in one round trip: they hold row locks that every other voter waits for.
+constexpr char kRecordVote[] = "CALL record_vote(?, ?, ?, ?, ?, ?, ?)";
+
+/// The event's "vote" member; what else is in the event, the procedure knows.
+std::string vote_member(const Vote& vote) {
+  JsonWriter json;
+  json.begin_object().field("username", vote.username).field("type", vote.type);
+  json.field("timestamp", format_iso(vote.timestamp)).end_object();
+  return json.take();
+}
 
 CountedVote record(db::Transaction& tx, const Vote& vote) {
   CountedVote counted;
   std::string outcome;
   std::int64_t millis = 0;
   {
-    db::Rows row = tx.call(kRecordVote, vote.username, vote.type, format_sql(vote.timestamp), vote.ticker);
+    db::Rows row = tx.call_and_commit(kRecordVote, vote.username, vote.type, format_sql(vote.timestamp), vote.ticker,
+                                      format_iso(now()), vote_member(vote));
     row.next();
     outcome = row.text();
     counted.session_id = row.maybe_integer().value_or(0);
     counted.games_played = row.integer();
     counted.game_id = row.maybe_integer().value_or(0);
     counted.title = row.maybe_text().value_or("");
-    counted.pack_name = row.maybe_text().value_or("");
     counted.upvotes = row.integer();
     counted.downvotes = row.integer();
     millis = row.maybe_integer().value_or(0);
@@ -95,18 +102,8 @@ CountedVote record(db::Transaction& tx, const Vote& vote) {
   if (outcome == "no session") throw HttpError(404, "No active session found");
   if (outcome == "no game") throw_no_game(tx, counted.session_id, vote);
   if (outcome == "duplicate") throw_duplicate(millis);
+  tx.nudge_after_commit();
   return counted;
-}
-
-Event vote_received(const CountedVote& counted, const Vote& vote) {
-  JsonWriter data;
-  data.begin_object().field("sessionId", counted.session_id).key("game").begin_object();
-  data.field("id", counted.game_id).field("title", counted.title).field("pack_name", counted.pack_name).end_object();
-  data.key("vote").begin_object().field("username", vote.username).field("type", vote.type);
-  data.field("timestamp", format_iso(vote.timestamp)).end_object().key("totals").begin_object();
-  counted.write_totals(data);
-  data.end_object().end_object();
-  return {session_channel(counted.session_id), "vote.received", data.take()};
 }
 
 std::string vote_response(const CountedVote& counted, const Vote& vote) {
@@ -123,9 +120,7 @@ std::string vote_response(const CountedVote& counted, const Vote& vote) {
 Response vote_live(Api& api, const Request& request) {
   const Vote vote = read_vote(request);
   return api.database.transaction([&](db::Transaction& tx) {
-    const CountedVote counted = record(tx, vote);
-    outbox::enqueue(tx, vote_received(counted, vote));
-    return json_response(200, vote_response(counted, vote));
+    return json_response(200, vote_response(record(tx, vote), vote));
   });
 }
 

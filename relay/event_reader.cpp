@@ -30,6 +30,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kBusyPoll{100};
 constexpr milliseconds kIdlePoll{500};
 constexpr milliseconds kBusyFor{2'000};  ///< after the last event or nudge
+/// Between two reads that nudges ask for: one reads all events of a burst, and an event after a pause is read at once. At
+/// 1,500 commits a second a read for each would take a tenth of the database's time.
+constexpr milliseconds kReadSpacing{4};
 constexpr milliseconds kCompareEvery{10'000};
 constexpr milliseconds kFirstBackOff{100};
 constexpr milliseconds kLongestBackOff{2'000};
@@ -120,6 +123,7 @@ class EventReader::Impl {
   std::vector<FramePtr> frames_;
   Clock::time_point busy_until_{};
   Clock::time_point compare_at_{};
+  Clock::time_point read_at_{};  ///< when the last read began
 };
 
 EventReader::Impl::Impl(const Config& config, Feed& feed, std::function<void()> on_activity)
@@ -188,10 +192,13 @@ void EventReader::Impl::work() {
   }
 }
 
-/// Returns on a nudge, a request, stop() or after `limit`.
+/// Returns on a nudge (kReadSpacing after the last read at the soonest), a request, stop() or after `limit`.
 void EventReader::Impl::wait(milliseconds limit) {
+  const auto spaced = std::chrono::ceil<milliseconds>(read_at_ + kReadSpacing - Clock::now());
   pollfd descriptors[] = {{wake_, POLLIN, 0}, {nudge_, POLLIN, 0}};  // poll() skips a negative descriptor
-  if (::poll(descriptors, 2, static_cast<int>(limit.count())) <= 0) return;
+  if (spaced <= milliseconds{0} || ::poll(descriptors, 1, static_cast<int>(spaced.count())) == 0) {
+    if (::poll(descriptors, 2, static_cast<int>(limit.count())) <= 0) return;
+  }
   eventfd_t value = 0;
   ::eventfd_read(wake_, &value);
   if (drain_nudges()) {
@@ -287,6 +294,7 @@ std::unordered_map<std::string, std::uint64_t> EventReader::Impl::read_heads(con
 }
 
 void EventReader::Impl::read_new() {
+  read_at_ = Clock::now();
   bool more = true;
   while (more && !stopping_) {
     SqlValues parameters{cursor_.max_seen()};

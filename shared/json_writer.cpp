@@ -1,6 +1,19 @@
 #include "shared/json_writer.hpp"
 
+#include <array>
+
 namespace gamepicker {
+
+namespace {
+
+/// Which bytes a JSON string holds as they are.
+constexpr std::array<bool, 256> kPlain = [] {
+  std::array<bool, 256> plain{};
+  for (int c = 0x20; c < 256; ++c) plain[static_cast<std::size_t>(c)] = c != '"' && c != '\\' && c != 0x7f;
+  return plain;
+}();
+
+}  // namespace
 
 void append_json_string(std::string& out, std::string_view text) {
   static constexpr char kHex[] = "0123456789abcdef";
@@ -8,7 +21,7 @@ void append_json_string(std::string& out, std::string_view text) {
   std::size_t clean_from = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) continue;
+    if (kPlain[c]) continue;
     out.append(text, clean_from, i - clean_from);
     clean_from = i + 1;
     switch (c) {
@@ -37,8 +50,7 @@ void append_json_string(std::string& out, std::string_view text) {
 
 JsonWriter& JsonWriter::key(std::string_view name) {
   separate();
-  append_json_string(out_, name);
-  out_ += ':';
+  ((out_ += '"') += name) += "\":";
   comma_ = false;
   return *this;
 }

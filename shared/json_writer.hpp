@@ -1,7 +1,9 @@
 #pragma once
 
+#include <charconv>
 #include <concepts>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,13 +27,17 @@ class JsonWriter {
   JsonWriter& begin_array() { return open('['); }
   JsonWriter& end_array() { return close(']'); }
 
+  /// Names are identifiers and numbers of ours: nothing in them needs escaping.
   JsonWriter& key(std::string_view name);
 
   JsonWriter& value(std::string_view text);
   JsonWriter& value(const char* text) { return value(std::string_view(text)); }
   JsonWriter& value(bool flag) { return raw(flag ? "true" : "false"); }
   template <std::integral Integer>
-  requires(!std::same_as<Integer, bool>) JsonWriter& value(Integer number) { return raw(std::to_string(number)); }
+  requires(!std::same_as<Integer, bool>) JsonWriter& value(Integer number) {
+    char digits[24];
+    return raw({digits, std::to_chars(digits, std::end(digits), number).ptr});
+  }
   JsonWriter& null() { return raw("null"); }
   template <typename T>
   JsonWriter& value(const std::optional<T>& maybe) {

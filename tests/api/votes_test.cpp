@@ -173,6 +173,58 @@ BOOST_AUTO_TEST_CASE(a_hundred_voters_at_once_all_count_and_the_offsets_have_no_
   BOOST_TEST(one("SELECT MAX(seq) - COUNT(*) FROM events WHERE channel = 'session.1'") == "0");
 }
 
+BOOST_AUTO_TEST_CASE(a_vote_cut_off_by_the_database_is_a_503_and_counts_when_it_is_sent_again) {
+  // The vote waits for the game's row when its connection goes; nobody can say then what became of it.
+  const auto locker = database.connect();
+  locker->execute("BEGIN; UPDATE games SET play_count = 9 WHERE id = 1");
+  Response cut_off;
+  std::thread voter([&] { cut_off = vote("a", "up", "2026-03-15T20:10:00Z"); });
+  const std::string find =
+      "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE '%FOR UPDATE' ";
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(4);
+  std::string waiting;
+  while (waiting.empty() && std::chrono::steady_clock::now() < limit) waiting = database.value(find);
+  database.execute("KILL " + (waiting.empty() ? "0" : waiting));
+  voter.join();
+  locker->execute("ROLLBACK");
+  BOOST_TEST(cut_off.status == 503);
+  BOOST_TEST(one("SELECT COUNT(*) FROM live_votes") == "0");
+  BOOST_TEST(vote("a", "up", "2026-03-15T20:10:00Z").status == 200);
+  BOOST_TEST(totals() == "1 0");
+}
+
+BOOST_AUTO_TEST_CASE(a_vote_over_a_connection_that_went_while_idle_counts) {
+  BOOST_TEST(vote("a", "up", "2026-03-15T20:10:00Z").status == 200);
+  for (const auto& row : database.query(
+           "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()")) {
+    database.execute("KILL " + row[0]);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // idle is what this is about
+  BOOST_TEST(vote("b", "up", "2026-03-15T20:10:00Z").status == 200);
+  BOOST_TEST(totals() == "2 0");
+}
+
+BOOST_AUTO_TEST_CASE(a_vote_with_an_idempotency_key_counts_once_together_with_its_answer) {
+  Request request;
+  request.method = "POST";
+  request.path = "/api/votes/live";
+  request.authorization = "Bearer " + admin_token;
+  request.idempotency_key = "vote-1";
+  request.body = vote_body("a", "up", "2026-03-15T20:10:00Z");
+  const Response first = send(dispatcher, request);
+  BOOST_TEST(first.status == 200);
+  const Response again = send(dispatcher, request);
+  BOOST_TEST(again.body == first.body);
+  BOOST_TEST(header(again, "Idempotent-Replayed") == "true");
+  BOOST_TEST(one("SELECT COUNT(*) FROM live_votes") == "1");
+  // What cannot be remembered does not count: the key's table is gone in the middle of it.
+  database.execute("ALTER TABLE idempotency_keys RENAME COLUMN sealed_body TO gone");
+  request.idempotency_key = "vote-2";
+  request.body = vote_body("b", "up", "2026-03-15T20:10:00Z");
+  BOOST_TEST(send(dispatcher, request).status == 500);
+  BOOST_TEST(one("SELECT COUNT(*) FROM live_votes") == "1");
+}
+
 BOOST_AUTO_TEST_CASE(a_ticker_finds_its_game_whatever_is_being_played) {
   database.execute("UPDATE games SET ticker = 'QPL3' WHERE id = 3");
   const auto vote_for = [&](const std::string& ticker, const std::string& username) {
