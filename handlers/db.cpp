@@ -118,21 +118,24 @@ std::int64_t Rows::integer() {
 std::optional<std::int64_t> Rows::maybe_integer() {
   return translated([&]() -> std::optional<std::int64_t> {
     const std::int64_t number = source_->result->getInt64(++source_->column);
-    if (source_->result->isNull(source_->column)) return std::nullopt;
+    if (number == 0 && source_->result->isNull(source_->column)) return std::nullopt;
     return number;
   });
 }
 
 std::string Rows::text() {
-  return translated([&] { return source_->result->getString(++source_->column).asStdString(); });
+  return translated([&] {
+    sql::SQLString value = source_->result->getString(++source_->column);
+    // Ours to take apart; it hands out a const reference only, and half of the time of a list is copies.
+    return std::move(const_cast<std::string&>(value.asStdString()));
+  });
 }
 
 std::optional<std::string> Rows::maybe_text() {
-  return translated([&]() -> std::optional<std::string> {
-    const unsigned column = ++source_->column;
-    if (source_->result->isNull(column)) return std::nullopt;
-    return source_->result->getString(column).asStdString();
-  });
+  std::string value = text();
+  const auto is_null = [&] { return translated([&] { return source_->result->isNull(source_->column); }); };
+  if (value.empty() && is_null()) return std::nullopt;
+  return value;
 }
 
 std::string Rows::time() {
@@ -215,8 +218,8 @@ std::int64_t Transaction::run_execute(std::string_view sql, const Param* params,
   return affected;
 }
 
-/// A connection that was idle may have been closed by the server, or by a restart of it. Asked before work that must not be
-/// sent twice; throws Unavailable, upon which the transaction begins anew on another connection.
+/// A connection that was idle may have been closed by the server, or by a restart of it. Asked before work that must
+/// not be sent twice; throws Unavailable, upon which the transaction begins anew on another connection.
 void Transaction::make_sure_of_connection() {
   constexpr std::chrono::seconds kFresh{1};
   if (std::chrono::steady_clock::now() - database_.connection_->used_at < kFresh) return;

@@ -119,9 +119,8 @@ std::string vote_response(const CountedVote& counted, const Vote& vote) {
 
 Response vote_live(Api& api, const Request& request) {
   const Vote vote = read_vote(request);
-  return api.database.transaction([&](db::Transaction& tx) {
-    return json_response(200, vote_response(record(tx, vote), vote));
-  });
+  return api.database.transaction(
+      [&](db::Transaction& tx) { return json_response(200, vote_response(record(tx, vote), vote)); });
 }
 
 /// What a history request asks for; what was not given is empty.
