@@ -57,9 +57,8 @@ std::vector<ChatMessage> read_chat(const Request& request) {
 /// "up", "down" or nothing. An ASCII comparison: what a chat client shows for the rest does not matter here.
 std::optional<std::string_view> vote_in(std::string_view text) {
   const auto says = [&](std::string_view words) {
-    return !std::ranges::search(text, words, [](unsigned char a, unsigned char b) {
-              return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b;
-            }).empty();
+    const auto same = [](unsigned char a, unsigned char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; };
+    return std::search(text.begin(), text.end(), words.begin(), words.end(), same) != text.end();
   };
   if (says("thisgame++")) return "up";
   if (says("thisgame--")) return "down";

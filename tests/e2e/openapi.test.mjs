@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { check, operations } from '../openapi/document.mjs';
-import { bentRequest, exampleBodies, fillPath, generator, send, text } from '../openapi/requests.mjs';
+import { bentRequest, exampleBodies, fillPath, generator, send, text, withOneBadField } from '../openapi/requests.mjs';
 import { Stack, receiver } from './stack.mjs';
 
 let stack;
@@ -102,6 +102,40 @@ test('an idempotency key used for another request is a 409, a malformed one a 40
   assert.equal(again.headers['idempotent-replayed'], 'true', operation.name);
   return ask(operation, { headers, query: 'other=1' });
 }));
+
+test('every field of every body, wrong in every way, one at a time: refused or taken as documented', async () => {
+  const wrong = [];
+  let sent = 0;
+  const bodies = operations.flatMap((operation) => exampleBodies(operation)
+    .filter(({ type }) => type === 'application/json')
+    .flatMap(({ value }) => [...withOneBadField(stayHere(value))].map((body) => ({ operation, body }))));
+  const lane = async () => {
+    for (let next = bodies.pop(); next; next = bodies.pop()) {
+      const { operation, body } = next;
+      const exchange = await send(stack.url, {
+        method: operation.method,
+        path: fillPath(operation, existing(operation)),
+        headers: { Authorization: `Bearer ${stack.token}`, 'Content-Type': 'application/json' },
+        body,
+      });
+      sent += 1;
+      const problems = exchange.status >= 500 ? [exchange.body] : check(exchange);
+      if (problems.length > 0) wrong.push({ operation: operation.name, body: body.slice(0, 300), status: exchange.status, problems });
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, lane));
+  console.log(`${sent} bodies with one bad field`);
+  assert.ok(sent > 2000);
+  assert.equal(wrong.length, 0, JSON.stringify(wrong.slice(0, 10), undefined, 1));
+});
+
+test('emoji, right-to-left text and SQL metacharacters come back as they were sent', async () => {
+  const session = await stack.freshSession();
+  for (const notes of ['🎲🎉👩‍👩‍👧', 'مرحبا بالعالم שלום', '\u202eevil\u202c', 'e\u0301', "'; DROP TABLE games; -- \\ % _ \"", 'a\tb\nc\u0007']) {
+    assert.equal((await stack.call('PUT', `/api/sessions/${session.id}/notes`, { notes })).body.notes, notes);
+    assert.equal((await stack.call('GET', `/api/sessions/${session.id}`)).body.notes, notes);
+  }
+});
 
 test('20,000 bent requests: no 5xx, and no answer that the document does not describe', async () => {
   const seed = Number(process.env.MUTATION_SEED ?? Date.now() % 2 ** 31);

@@ -42,20 +42,29 @@ export class Stack {
     chmodSync(stack.dir, 0o755); // as root, the programs run as another user
     stack.port = await freePort();
     stack.url = `http://127.0.0.1:${stack.port}`;
-    const preset = process.env.PRESET ?? 'release';
-    stack.output = execFileSync(
-      join(root, 'deploy/up'),
-      ['--port', String(stack.port), '--dir', stack.dir, '--no-install', '--preset', preset],
-      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], timeout: 600000 },
-    );
+    stack.start();
     stack.config = readFileSync(join(stack.dir, 'gamepicker.conf'), 'utf8');
     const login = await stack.call('POST', '/api/auth/login', { key: stack.setting('ADMIN_KEY') });
     stack.token = login.body.token;
     return stack;
   }
 
-  down() {
+  start() {
+    const preset = process.env.PRESET ?? 'release';
+    this.output = execFileSync(
+      join(root, 'deploy/up'),
+      ['--port', String(this.port), '--dir', this.dir, '--no-install', '--preset', preset],
+      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], timeout: 600000 },
+    );
+  }
+
+  /** Everything, database and all; the data stays. */
+  stop() {
     execFileSync(join(root, 'deploy/down'), ['--dir', this.dir], { stdio: 'inherit', timeout: 60000 });
+  }
+
+  down() {
+    this.stop();
     rmSync(this.dir, { recursive: true, force: true });
   }
 

@@ -63,6 +63,7 @@ export function generator(seed) {
 
 const nested = (depth) => `${'['.repeat(depth)}${']'.repeat(depth)}`;
 const NASTY_VALUES = [
+  JSON.parse(`${'['.repeat(62)}${']'.repeat(62)}`), JSON.parse(`${'['.repeat(70)}${']'.repeat(70)}`),
   null, true, false, 0, 1, -1, 1.5, 2 ** 31, 2 ** 53, -(2 ** 63), 1e308, '', ' ', '0', '7', 'true', 'null', 'a', [], {}, [1],
   [null], [[]], { a: 1 }, 'x'.repeat(300), 'x'.repeat(20000), '\u0000', 'a\u0000b', '\u0007\u001b[31m', '\n\r\t', '🎲🎉',
   'مرحبا שלום', '\u202eevil', 'e\u0301', "'; DROP TABLE games; --", '" OR 1=1 --', '%', '_', '\\', '${7*7}', '<script>',
@@ -85,6 +86,26 @@ const NASTY_HEADERS = [
   { 'Content-Type': 'application/xml' }, { 'Content-Type': 'multipart/form-data' }, { Origin: 'https://evil.example' },
   { 'X-Request-Id': 'mine' }, { 'X-HTTP-Method-Override': 'DELETE' }, { Range: 'bytes=0-1' }, { Cookie: 'a=b' },
 ];
+
+/** The value with each of its fields, at any depth, replaced in turn by each bad value, left out, and given twice. */
+export function* withOneBadField(value) {
+  if (value === null || typeof value !== 'object') return;
+  for (const key of Object.keys(value)) {
+    for (const bad of NASTY_VALUES) yield JSON.stringify(replaced(value, key, bad));
+    const without = structuredClone(value);
+    if (Array.isArray(without)) without.splice(Number(key), 1);
+    else delete without[key];
+    yield JSON.stringify(without);
+    if (!Array.isArray(value)) yield JSON.stringify(value).replace(/^\{/, `{${JSON.stringify(key)}:[],`);
+    for (const inner of withOneBadField(value[key])) yield JSON.stringify(replaced(value, key, JSON.parse(inner)));
+  }
+}
+
+function replaced(value, key, content) {
+  const copy = structuredClone(value);
+  copy[key] = content;
+  return copy;
+}
 
 /** A change somewhere in a JSON value; a new value is returned, the old one is left alone. */
 function bend(value, random) {
