@@ -1,5 +1,6 @@
 #include "handlers/api.hpp"
 #include "shared/clock.hpp"
+#include "shared/events.hpp"
 #include "shared/json_writer.hpp"
 #include "shared/signature.hpp"
 
@@ -55,6 +56,23 @@ std::chrono::seconds read_lifetime(const std::string& text) {
   return std::chrono::floor<std::chrono::seconds>(*lifetime);
 }
 
+constexpr std::size_t kMaxChannels = 10;         // a token stays under the 4 KiB that verify() takes
+constexpr std::size_t kMaxChannelPattern = 201;  // a channel's name and a *
+
+/// The private and presence channels that the token opens to a viewer; throws HttpError 400.
+std::vector<std::string> read_channels(const JsonObject& body) {
+  const auto channels = body.text_list("channels", kMaxChannelPattern).value_or(std::vector<std::string>());
+  if (channels.size() > kMaxChannels) throw HttpError(400, "channels must have at most 10 entries");
+  for (std::string_view pattern : channels) {
+    const bool guarded = pattern.starts_with("private-") || pattern.starts_with("presence-");
+    if (pattern.ends_with('*')) pattern.remove_suffix(1);
+    if (!guarded || !is_channel_name(pattern)) {
+      throw HttpError(400, "channels must be names of private or presence channels; a name may end in *");
+    }
+  }
+  return channels;
+}
+
 Response create_token(Api& api, const Request& request) {
   const JsonObject body = request.json();
   const std::string role = body.text("role", 20).value_or("");
@@ -63,9 +81,10 @@ Response create_token(Api& api, const Request& request) {
   if (name.empty()) throw HttpError(400, "name is required");
   const std::string expires_in = body.text("expiresIn", 20).value_or("");
   const auto lifetime = read_lifetime(expires_in);
+  const auto channels = read_channels(body);
   JsonWriter json;
   json.begin_object()
-      .field("token", api.tokens.issue(role == "bot" ? Role::bot : Role::viewer, name, lifetime))
+      .field("token", api.tokens.issue(role == "bot" ? Role::bot : Role::viewer, name, lifetime, channels))
       .field("role", role)
       .field("name", name)
       .field("expiresIn", expires_in)

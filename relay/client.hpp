@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "relay/feed.hpp"
@@ -21,16 +23,39 @@ struct Channel;
 /// Clients with something to send, or with an end to be put to.
 using DirtyList = std::vector<Client*>;
 
-/// A subscribe whose answer waits for the event reader.
-struct PendingSubscribe {
+/// The channels of one subscribe_batch, until the last of them is answered.
+struct SubscribeBatch {
   std::string ack;
+  std::size_t unanswered = 0;
+  std::vector<std::string> succeeded;
+  std::vector<std::pair<std::string, std::string>> failed;  ///< channel and message
+};
+
+/// A subscribe whose answer waits for the event reader, or for history.
+struct Subscribe {
+  std::string channel;
+  std::optional<std::int64_t> session_id;  ///< it was named by its session, and so is the answer
+  std::optional<std::uint64_t> offset;     ///< everything up to here was seen
+  std::string ack;
+  std::shared_ptr<SubscribeBatch> batch;
+};
+
+/// A member that is still getting what it has missed.
+struct Recovery {
+  std::uint64_t next = 0;          ///< it has everything up to here
+  std::uint64_t until = 0;         ///< and gets everything up to here; live events take over behind it
+  std::optional<Subscribe> reply;  ///< not answered yet
+  bool ready = true;               ///< it has taken what it was sent
 };
 
 /// One channel of one client; the other half is Channel::members[index].
 struct Membership {
   Channel* channel = nullptr;
   std::size_t index = 0;
-  std::vector<PendingSubscribe> pending;
+  bool live = false;             ///< its events come as they happen
+  std::uint64_t live_since = 0;  ///< the channel's offset when that began
+  std::vector<Subscribe> pending;
+  std::optional<Recovery> recovery;
 };
 
 /// One connection: its socket, what it still has to send, and what it is allowed. Lives in Connections, which
@@ -107,6 +132,7 @@ class Client : public TimerWheel::Entry {
   // Kept by Protocol.
   std::optional<Role> role;  ///< nothing before authentication
   std::string subject;
+  std::vector<std::string> allowed_channels;  ///< the token's claim; for viewers
   SteadyTime token_expires = SteadyTime::max();
   std::uint8_t auth_failures = 0;
   RateLimit rate;
@@ -114,6 +140,7 @@ class Client : public TimerWheel::Entry {
 
   // Kept by Hub.
   std::vector<Membership> memberships;
+  std::size_t recovering = 0;  ///< how many of them have a Recovery
 };
 
 }  // namespace gamepicker

@@ -263,6 +263,7 @@ bool Connections::flush_client(Client& client, SteadyTime now) {
     case SendQueue::Result::more:
       return true;
     case SendQueue::Result::drained:
+      if (client.recovering > 0) hub_.drained(client);
       break;
   }
   if (client.phase() == Phase::lingering && !client.shut) {
@@ -311,6 +312,12 @@ void Connections::drain(SteadyTime now) {
     leaving[i]->leave_at = now + spread * share / static_cast<std::int64_t>(leaving.size());
     arm(*leaving[i]);
   }
+}
+
+void Connections::reply(int socket, const std::string& socket_id, std::string_view json) {
+  const auto slot = static_cast<std::size_t>(socket);
+  Client* client = slot < clients_.size() ? clients_[slot].get() : nullptr;
+  if (client != nullptr && client->socket_id == socket_id) client->reply(json);
 }
 
 void Connections::kill_all() {

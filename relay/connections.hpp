@@ -40,6 +40,9 @@ class Connections {
   /// Closes all with 1012 over the next seconds; requests not yet upgraded end at once.
   void drain(SteadyTime now);
   /// Ends what is left.
+  /// A message for the client with this id, if it is still there.
+  void reply(int socket, const std::string& socket_id, std::string_view json);
+
   void kill_all();
 
   std::size_t count() const { return count_; }

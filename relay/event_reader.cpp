@@ -16,7 +16,7 @@
 
 #include "relay/database.hpp"
 #include "relay/event_cursor.hpp"
-#include "relay/frame.hpp"
+#include "relay/event_rows.hpp"
 #include "shared/events.hpp"
 #include "shared/log.hpp"
 #include "shared/nudge.hpp"
@@ -30,8 +30,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kBusyPoll{100};
 constexpr milliseconds kIdlePoll{500};
 constexpr milliseconds kBusyFor{2'000};  ///< after the last event or nudge
-/// Between two reads that nudges ask for: one reads all events of a burst, and an event after a pause is read at once. At
-/// 1,500 commits a second a read for each would take a tenth of the database's time.
+/// Between two reads that nudges ask for: one reads all events of a burst, and an event after a pause is read at once.
+/// At 1,500 commits a second a read for each would take a tenth of the database's time.
 constexpr milliseconds kReadSpacing{4};
 constexpr milliseconds kCompareEvery{10'000};
 constexpr milliseconds kFirstBackOff{100};
@@ -41,16 +41,10 @@ constexpr std::size_t kBatch = 1000;
 constexpr std::uint64_t kLookBack = 1000;
 /// Channels in one question for heads or sessions.
 constexpr std::size_t kChannelsPerQuery = 500;
-constexpr std::string_view kSessionPrefix = "session.";
-constexpr std::string_view kBodyStart = R"({"event":)";  ///< of every body from event_body()
 
 constexpr std::string_view kReadMaxId = "SELECT CAST(COALESCE(MAX(id), 0) AS UNSIGNED) FROM events";
 constexpr std::string_view kReadHeads = "SELECT name, head FROM channels WHERE name IN ";
 constexpr std::string_view kReadSessions = "SELECT id FROM sessions WHERE id IN ";
-
-std::string select_events() {
-  return std::string("SELECT e.id, e.channel, e.seq, ") + kBodyColumns + " FROM events e ";
-}
 
 std::string read_new_sql(std::size_t holes) {
   std::string sql = select_events() + "WHERE e.id > ?";
@@ -61,15 +55,6 @@ std::string read_new_sql(std::size_t holes) {
 std::string read_range_sql() {
   return select_events() + "WHERE e.channel = ? AND e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT " +
          std::to_string(kBatch);
-}
-
-/// The number in "session.<number>" as the channel names are made; nothing for other names and odd spellings.
-std::optional<std::int64_t> session_number(const std::string& channel) {
-  if (!channel.starts_with(kSessionPrefix)) return std::nullopt;
-  const std::string digits = channel.substr(kSessionPrefix.size());
-  if (digits.empty() || digits.size() > 18 || digits.find_first_not_of("0123456789") != std::string::npos) return 0;
-  const std::int64_t number = std::stoll(digits);
-  return session_channel(number) == channel ? number : 0;
 }
 
 }  // namespace
@@ -261,7 +246,7 @@ void EventReader::Impl::answer_tracks(const std::vector<std::string>& channels) 
   const auto sessions = read_sessions(channels);
   const auto heads = read_heads(channels);
   for (const std::string& channel : channels) {
-    if (const auto number = session_number(channel); number && !sessions.contains(*number)) {
+    if (const auto number = session_of_channel(channel); number && !sessions.contains(*number)) {
       feed_.tracked(channel, std::nullopt);
       continue;
     }
@@ -275,7 +260,7 @@ void EventReader::Impl::answer_tracks(const std::vector<std::string>& channels) 
 std::unordered_map<std::int64_t, bool> EventReader::Impl::read_sessions(const std::vector<std::string>& channels) {
   SqlValues numbers;
   for (const std::string& channel : channels) {
-    if (const auto number = session_number(channel)) numbers.emplace_back(*number);
+    if (const auto number = session_of_channel(channel)) numbers.emplace_back(*number);
   }
   std::unordered_map<std::int64_t, bool> found;
   if (numbers.empty()) return found;
@@ -337,19 +322,9 @@ void EventReader::Impl::fetch(const std::string& channel, std::uint64_t& sent, s
 }
 
 void EventReader::Impl::add_frame(const SqlRow& row, std::uint64_t& sent) {
-  const std::string body = read_body(database_, row, 3, row.id(0));
-  if (!body.starts_with(kBodyStart)) {
-    // Not written by us. One such row must not hold up everything behind it.
-    log_error("event reader: event " + std::to_string(row.id(0)) + " has no event body, skipped");
-    sent = row.id(2);
-    return;
-  }
-  auto frame = std::make_shared<Frame>();
-  frame->channel = row.text(1);
-  frame->offset = row.id(2);
-  frame->bytes = encode_text_frame(event_message(body, row.id(0), frame->channel, frame->offset));
-  sent = frame->offset;
-  frames_.push_back(std::move(frame));
+  FramePtr frame = read_frame(database_, row);
+  sent = row.id(2);
+  if (frame) frames_.push_back(std::move(frame));
 }
 
 void EventReader::Impl::compare_heads() {

@@ -12,10 +12,44 @@ namespace gamepicker {
 struct Frame {
   std::string channel;
   std::uint64_t offset = 0;
-  std::string bytes;  ///< a complete server text frame (encode_text_frame of event_message)
+  std::string bytes;   ///< a complete server text frame (encode_text_frame of event_message)
+  std::string except;  ///< the socket id of the one client that does not get it; empty for none
 };
 
 using FramePtr = std::shared_ptr<const Frame>;
+
+/// What is kept of a channel after an offset, as much of it as fits a page.
+struct HistoryPage {
+  std::string channel;
+  std::uint64_t after = 0;       ///< as it was asked for
+  std::uint64_t head = 0;        ///< the channel's newest offset, read before the frames
+  std::uint64_t first = 0;       ///< the first offset found; 0 when there was none
+  std::uint64_t last = 0;        ///< the last one
+  std::vector<FramePtr> frames;  ///< in offset order
+};
+
+/// An event that a client makes: a client event, or the standing of a poll.
+struct ClientEvent {
+  std::string channel;
+  std::string type;
+  std::string body;                        ///< as the outbox stores it
+  std::string except;                      ///< the sender's socket id when it is not to hear it itself
+  std::optional<std::int64_t> session_id;  ///< must exist; set for poll.leading
+  std::int64_t game_id = 0;                ///< of poll.leading, kept on the session
+  std::string label;
+  std::int64_t votes = 0;
+  int socket = -1;        ///< who gets the answer
+  std::string socket_id;  ///< still the same one
+  std::string ack;
+};
+
+/// The answer to a ClientEvent: empty `error` when it is in the event log.
+struct ClientEventResult {
+  int socket = -1;
+  std::string socket_id;
+  std::string ack;
+  std::string error;
+};
 
 /// What the event reader tells the I/O side. Thread-safe; called from the reader's thread. Calls arrive in
 /// the order they are made, which is what makes "the answer, then everything after it" hold.
@@ -29,6 +63,30 @@ class Feed {
   /// The answer to ChannelTracker::track(): the channel's current offset, or nothing when its session does
   /// not exist (the channel then is not tracked). Exactly one answer for each track().
   virtual void tracked(const std::string& channel, std::optional<std::uint64_t> head) = 0;
+
+  /// The answer to History::read(). Exactly one for each.
+  virtual void history(HistoryPage page) = 0;
+
+  /// What became of a client's event. Exactly one for each that ClientEvents::write() took.
+  virtual void written(ClientEventResult result) = 0;
+};
+
+/// Reads what clients have missed. Thread-safe, never blocks.
+class History {
+ public:
+  virtual ~History() = default;
+
+  /// Answers Feed::history() with a page of the channel's events after this offset, when the database is there.
+  virtual void read(std::string channel, std::uint64_t after) = 0;
+};
+
+/// Puts the events of clients into the event log, from where they come back to every relay. Thread-safe, never blocks.
+class ClientEvents {
+ public:
+  virtual ~ClientEvents() = default;
+
+  /// False when too many wait already: nothing was taken.
+  virtual bool write(ClientEvent event) = 0;
 };
 
 /// What the I/O side asks of the event reader. Thread-safe, never blocks.

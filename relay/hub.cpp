@@ -1,79 +1,120 @@
 #include "relay/hub.hpp"
 
 #include <algorithm>
+#include <utility>
 
+#include "relay/hub_parts.hpp"
 #include "relay/replies.hpp"
 #include "shared/events.hpp"
 
 namespace gamepicker {
 namespace {
 
-constexpr std::size_t kBatchFrames = 64;     // as many as one sendmsg takes
-constexpr std::size_t kMaxPendingAcks = 16;  // repeated subscribes to one channel before its answer
+constexpr std::size_t kBatchFrames = 64;        // as many as one sendmsg takes
+constexpr std::size_t kMaxPendingReplies = 16;  // repeated subscribes to one channel before its answer
+// Enough for a client that was away for a moment; for longer there is the event log.
+constexpr std::size_t kRecentFrames = 128;
+constexpr std::size_t kRecentBytes = 32 * 1024;
+
+}  // namespace
 
 std::vector<Membership>::iterator membership_of(Client& client, const Channel& channel) {
   return std::find_if(client.memberships.begin(), client.memberships.end(),
                       [&](const Membership& membership) { return membership.channel == &channel; });
 }
 
-void reply_subscribed(Client& client, const Channel& channel, const std::string& ack) {
-  client.reply(replies::subscribed(*channel.session_id, channel.name, channel.head, ack));
+void deliver(Client& client, const FramePtr& frame) {
+  if (frame->except.empty() || frame->except != client.socket_id) client.deliver(frame);
 }
 
-}  // namespace
-
-Hub::Hub(ChannelTracker& tracker) : tracker_(tracker) {
-  channel_for(std::string(kSessionsChannel), std::nullopt);
+void answer(Client& client, const Subscribe& subscribe, std::optional<bool> recovered, std::uint64_t offset) {
+  if (!subscribe.batch) return client.reply(replies::subscribed(subscribe, offset, recovered));
+  subscribe.batch->succeeded.push_back(subscribe.channel);
+  if (--subscribe.batch->unanswered == 0) client.reply(replies::subscribed_batch(*subscribe.batch));
 }
 
-Channel& Hub::channel_for(const std::string& name, std::optional<std::int64_t> session_id) {
+void answer_failure(Client& client, const Subscribe& subscribe, std::string_view message) {
+  if (!subscribe.batch) return client.reply(replies::error(message, subscribe.ack));
+  subscribe.batch->failed.emplace_back(subscribe.channel, message);
+  if (--subscribe.batch->unanswered == 0) client.reply(replies::subscribed_batch(*subscribe.batch));
+}
+
+void remember(Channel& channel, const FramePtr& frame) {
+  if (!channel.recent.empty() && channel.recent.back()->offset + 1 != frame->offset) forget_recent(channel);
+  channel.recent.push_back(frame);
+  channel.recent_bytes += frame->bytes.size();
+  while (channel.recent.size() > kRecentFrames || channel.recent_bytes > kRecentBytes) {
+    channel.recent_bytes -= channel.recent.front()->bytes.size();
+    channel.recent.pop_front();
+  }
+}
+
+void forget_recent(Channel& channel) {
+  channel.recent.clear();
+  channel.recent_bytes = 0;
+}
+
+Hub::Hub(ChannelTracker& tracker, History& history) : tracker_(tracker), history_(history) {
+  channel_for(std::string(kSessionsChannel)).permanent = true;
+}
+
+Channel& Hub::channel_for(const std::string& name) {
   std::unique_ptr<Channel>& slot = channels_[name];
   if (!slot) {
     slot = std::make_unique<Channel>();
     slot->name = name;
-    slot->session_id = session_id;
     tracker_.track(name);
   }
   return *slot;
 }
 
 Membership& Hub::join(Client& client, Channel& channel) {
-  channel.members.push_back({&client, channel.head});
-  return client.memberships.emplace_back(Membership{&channel, channel.members.size() - 1, {}});
+  channel.members.push_back({&client, Channel::kHeld});
+  Membership membership;
+  membership.channel = &channel;
+  membership.index = channel.members.size() - 1;
+  return client.memberships.emplace_back(std::move(membership));
 }
 
 void Hub::join_everybody(Client& client) {
-  Channel& channel = channel_for(std::string(kSessionsChannel), std::nullopt);
-  if (membership_of(client, channel) == client.memberships.end()) join(client, channel);
+  Channel& channel = channel_for(std::string(kSessionsChannel));
+  if (membership_of(client, channel) != client.memberships.end()) return;
+  Membership& membership = join(client, channel);
+  if (!channel.asking) go_live(client, membership, channel.head);
 }
 
-Hub::Outcome Hub::subscribe(Client& client, std::int64_t session_id, std::string ack) {
-  const std::string name = session_channel(session_id);
-  const auto known = channels_.find(name);
+Hub::Outcome Hub::subscribe(Client& client, Subscribe subscribe) {
+  const auto known = channels_.find(subscribe.channel);
   auto membership = known == channels_.end() ? client.memberships.end() : membership_of(client, *known->second);
   if (membership == client.memberships.end()) {
     // The channel of all clients does not count.
     if (client.memberships.size() > kMaxSubscriptions) return Outcome::too_many;
-    join(client, channel_for(name, session_id));
+    join(client, channel_for(subscribe.channel));
     membership = client.memberships.end() - 1;
   }
-  Channel& channel = *membership->channel;
-  if (channel.asking) {
-    if (membership->pending.size() >= kMaxPendingAcks) return Outcome::too_many;
-    membership->pending.push_back({std::move(ack)});
+  if (membership->channel->asking) {
+    if (membership->pending.size() >= kMaxPendingReplies) return Outcome::too_many;
+    membership->pending.push_back(std::move(subscribe));
   } else {
-    reply_subscribed(client, channel, ack);
+    settle(client, *membership, std::move(subscribe));
   }
   return Outcome::done;
 }
 
-Hub::Outcome Hub::unsubscribe(Client& client, std::int64_t session_id) {
-  const auto known = channels_.find(session_channel(session_id));
+Hub::Outcome Hub::unsubscribe(Client& client, const std::string& channel) {
+  const auto known = channels_.find(channel);
   if (known == channels_.end()) return Outcome::not_subscribed;
   const auto membership = membership_of(client, *known->second);
   if (membership == client.memberships.end()) return Outcome::not_subscribed;
   remove(client, static_cast<std::size_t>(membership - client.memberships.begin()));
   return Outcome::done;
+}
+
+bool Hub::is_subscribed(Client& client, const std::string& channel) const {
+  const auto known = channels_.find(channel);
+  if (known == channels_.end()) return false;
+  const auto membership = membership_of(client, *known->second);
+  return membership != client.memberships.end() && (membership->live || membership->recovery);
 }
 
 void Hub::leave(Client& client) {
@@ -84,6 +125,10 @@ void Hub::leave(Client& client) {
 // with the last of that part, and only then the hole before the cursor with the last of all.
 void Hub::remove(Client& client, std::size_t membership) {
   Channel& channel = *client.memberships[membership].channel;
+  for (const Subscribe& subscribe : std::exchange(client.memberships[membership].pending, {})) {
+    if (subscribe.batch) answer_failure(client, subscribe, replies::kNotSubscribed);  // it has left before it was in
+  }
+  if (client.memberships[membership].recovery) end_recovery(client, client.memberships[membership]);
   std::size_t hole = client.memberships[membership].index;
   const auto move_into_hole = [&](std::size_t from) {
     if (from != hole) {
@@ -102,7 +147,7 @@ void Hub::remove(Client& client, std::size_t membership) {
 
 // A channel that was asked for is kept until its answer is there, so that two answers are never under way.
 void Hub::drop_if_unused(Channel& channel) {
-  if (!channel.members.empty() || channel.asking || !channel.session_id) return;
+  if (!channel.members.empty() || channel.asking || channel.permanent) return;
   tracker_.untrack(channel.name);
   forget(channel);
 }
@@ -117,13 +162,14 @@ void Hub::tracked(const std::string& name, std::optional<std::uint64_t> head) {
   const auto known = channels_.find(name);
   if (known == channels_.end() || !known->second->asking) return;
   Channel& channel = *known->second;
-  if (!head && channel.session_id) return refuse_all(channel);
+  if (!head) return refuse_all(channel);
   channel.asking = false;
-  channel.head = head.value_or(0);
-  for (Channel::Member& member : channel.members) {
-    member.since = channel.head;
-    auto pending = std::move(membership_of(*member.client, channel)->pending);
-    for (const PendingSubscribe& subscribe : pending) reply_subscribed(*member.client, channel, subscribe.ack);
+  channel.head = *head;
+  for (const Channel::Member& member : channel.members) {
+    Membership& membership = *membership_of(*member.client, channel);
+    auto pending = std::exchange(membership.pending, {});
+    if (pending.empty()) go_live(*member.client, membership, channel.head);
+    for (Subscribe& subscribe : pending) settle(*member.client, membership, std::move(subscribe));
   }
   drop_if_unused(channel);
 }
@@ -132,8 +178,8 @@ void Hub::refuse_all(Channel& channel) {
   while (!channel.members.empty()) {
     Client& client = *channel.members.back().client;
     const auto membership = membership_of(client, channel);
-    for (const PendingSubscribe& subscribe : membership->pending) {
-      client.reply(replies::error(replies::kSessionNotFound, subscribe.ack));
+    for (const Subscribe& subscribe : std::exchange(membership->pending, {})) {
+      answer_failure(client, subscribe, replies::kSessionNotFound);
     }
     remove(client, static_cast<std::size_t>(membership - client.memberships.begin()));
   }
@@ -148,6 +194,7 @@ void Hub::publish(const std::vector<FramePtr>& frames) {
     Channel& channel = *known->second;
     if (frame->offset <= channel.head) continue;
     channel.head = frame->offset;
+    remember(channel, frame);
     if (channel.members.empty()) continue;
     if (channel.pending.empty()) active_.push_back(&channel);
     channel.pending.push_back(frame);
@@ -172,7 +219,7 @@ std::size_t Hub::deliver_pass(Channel& channel, std::size_t budget) {
   for (; channel.cursor < end; ++channel.cursor) {
     const Channel::Member& member = channel.members[channel.cursor];
     for (std::size_t i = 0; i < channel.batch; ++i) {
-      if (channel.pending[i]->offset > member.since) member.client->deliver(channel.pending[i]);
+      if (channel.pending[i]->offset > member.since) deliver(*member.client, channel.pending[i]);
     }
   }
   if (channel.cursor == channel.members.size()) {

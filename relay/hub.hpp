@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,52 +18,71 @@ namespace gamepicker {
 /// One channel with local subscribers. `asking`: the event reader has not answered yet, so all members are
 /// waiting for their reply and nothing is delivered.
 struct Channel {
+  /// `since` of a member whose live events are held back while it gets what it has missed.
+  static constexpr std::uint64_t kHeld = std::numeric_limits<std::uint64_t>::max();
+
   struct Member {
     Client* client = nullptr;
     std::uint64_t since = 0;  ///< it has, or was told of, everything up to here
   };
 
   std::string name;
-  std::optional<std::int64_t> session_id;
+  bool permanent = false;  ///< followed without members too
   bool asking = true;
   std::uint64_t head = 0;  ///< offset of the newest event taken over
   std::vector<Member> members;
   std::deque<FramePtr> pending;  ///< not yet queued for every member
   std::size_t batch = 0;         ///< how many of them this pass hands out
   std::size_t cursor = 0;        ///< members before this one have had the pass
+
+  std::deque<FramePtr> recent;  ///< the newest events without a gap, up to head
+  std::size_t recent_bytes = 0;
+  std::vector<Client*> recovering;       ///< whose membership has a Recovery
+  std::optional<std::uint64_t> reading;  ///< history after this offset was asked for
 };
 
 /// Who hears what. Events are queued for subscribers in passes that can be interrupted, so that one large
 /// channel delays nobody else. Used by the I/O thread alone.
+///
+/// A subscriber that names the offset it has seen gets everything behind it first: from the channel's recent events if
+/// they reach so far, else from the event log, page by page, as fast as it takes them. Its live events are held back
+/// meanwhile; whatever its pages do not hold is in the recent events, or in one more page.
 class Hub {
  public:
   static constexpr std::size_t kSlice = 512;
   static constexpr std::size_t kMaxSubscriptions = 100;
+  /// A client that is further behind starts anew (websocket.md).
+  static constexpr std::uint64_t kMaxHistory = 10'000;
   enum class Outcome { done, too_many, not_subscribed };
 
-  /// Asks for the channel of all clients at once. `tracker` outlives the hub.
-  explicit Hub(ChannelTracker& tracker);
+  /// Asks for the channel of all clients at once. Both outlive the hub.
+  Hub(ChannelTracker& tracker, History& history);
 
   /// Every authenticated client hears `sessions`.
   void join_everybody(Client& client);
 
   /// Replies `subscribed` or `Session not found` as soon as that is known; immediately when the channel is
-  /// followed already. When the database is away, that is when it is back.
-  Outcome subscribe(Client& client, std::int64_t session_id, std::string ack);
+  /// followed already and nothing has to be read. When the database is away, that is when it is back.
+  Outcome subscribe(Client& client, Subscribe subscribe);
   /// Removes the client; the reply is the caller's.
-  Outcome unsubscribe(Client& client, std::int64_t session_id);
+  Outcome unsubscribe(Client& client, const std::string& channel);
+  /// Whether it is a member, and was told so.
+  bool is_subscribed(Client& client, const std::string& channel) const;
   /// Takes the client out of everything.
   void leave(Client& client);
 
   void publish(const std::vector<FramePtr>& frames);
   void tracked(const std::string& name, std::optional<std::uint64_t> head);
+  void history(const HistoryPage& page);
+  /// The client has taken all that was queued for it.
+  void drained(Client& client);
 
   /// Queues pending events for up to kSlice subscribers. Returns whether there is more to do.
   bool deliver_slice();
   bool has_backlog() const { return !active_.empty(); }
 
  private:
-  Channel& channel_for(const std::string& name, std::optional<std::int64_t> session_id);
+  Channel& channel_for(const std::string& name);
   Membership& join(Client& client, Channel& channel);
   void remove(Client& client, std::size_t membership);
   void drop_if_unused(Channel& channel);
@@ -70,7 +90,16 @@ class Hub {
   void refuse_all(Channel& channel);
   std::size_t deliver_pass(Channel& channel, std::size_t budget);
 
+  void settle(Client& client, Membership& membership, Subscribe subscribe);
+  void recover(Client& client, Membership& membership, Subscribe subscribe, std::uint64_t seen);
+  void serve(Client& client, Membership& membership, const HistoryPage& page);
+  bool catch_up(Client& client, Membership& membership);
+  void go_live(Client& client, Membership& membership, std::uint64_t since);
+  void end_recovery(Client& client, Membership& membership);
+  void ask_for_history(Channel& channel);
+
   ChannelTracker& tracker_;
+  History& history_;
   std::unordered_map<std::string, std::unique_ptr<Channel>> channels_;
   std::deque<Channel*> active_;  ///< channels with pending events
 };

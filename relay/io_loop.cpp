@@ -51,13 +51,14 @@ int listen_on(const std::string& path) {
 
 }  // namespace
 
-IoLoop::IoLoop(const Config& config, Mailbox& mailbox, ChannelTracker& tracker, int stop)
+IoLoop::IoLoop(const Config& config, Mailbox& mailbox, ChannelTracker& tracker, History& history,
+               ClientEvents& client_events, int stop)
     : config_(config),
       mailbox_(mailbox),
       stop_(stop),
       now_(Clock::now()),
-      hub_(tracker),
-      protocol_(config, hub_),
+      hub_(tracker, history),
+      protocol_(config, hub_, client_events),
       connections_(config, epoll_, hub_, protocol_, now_),
       listener_(listen_on(config.relay_socket)) {
   epoll_.add(listener_, EPOLLIN);
@@ -145,14 +146,17 @@ void IoLoop::resume_accepting() {
 }
 
 void IoLoop::take_mail() {
-  for (const Mailbox::Item& item : mailbox_.take()) {
-    if (const auto* frames = std::get_if<std::vector<FramePtr>>(&item)) {
-      hub_.publish(*frames);
-    } else {
-      const auto& answer = std::get<Mailbox::Tracked>(item);
-      hub_.tracked(answer.channel, answer.head);
+  struct Handler {
+    IoLoop& loop;
+    void operator()(const std::vector<FramePtr>& frames) const { loop.hub_.publish(frames); }
+    void operator()(const Mailbox::Tracked& answer) const { loop.hub_.tracked(answer.channel, answer.head); }
+    void operator()(const HistoryPage& page) const { loop.hub_.history(page); }
+    void operator()(const ClientEventResult& result) const {
+      const std::string reply = Protocol::written(result);
+      if (!reply.empty()) loop.connections_.reply(result.socket, result.socket_id, reply);
     }
-  }
+  };
+  for (const Mailbox::Item& item : mailbox_.take()) std::visit(Handler{*this}, item);
 }
 
 void IoLoop::begin_stop() {

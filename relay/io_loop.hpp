@@ -17,7 +17,8 @@ class IoLoop {
  public:
   /// Listens on RELAY_SOCKET at once; throws std::system_error. All arguments outlive it. The loop ends when
   /// `stop` (a signalfd or eventfd) becomes readable; it does not read it.
-  IoLoop(const Config& config, Mailbox& mailbox, ChannelTracker& tracker, int stop);
+  IoLoop(const Config& config, Mailbox& mailbox, ChannelTracker& tracker, History& history, ClientEvents& client_events,
+         int stop);
   ~IoLoop();
   IoLoop(const IoLoop&) = delete;
   IoLoop& operator=(const IoLoop&) = delete;

@@ -45,11 +45,24 @@ void Mailbox::publish(std::vector<FramePtr> frames) {
   wake();
 }
 
+// At most one for each question: who asks is bounded, so these need no bound.
 void Mailbox::tracked(const std::string& channel, std::optional<std::uint64_t> head) {
+  put(Tracked{channel, head});
+}
+
+void Mailbox::history(HistoryPage page) {
+  put(std::move(page));
+}
+
+void Mailbox::written(ClientEventResult result) {
+  put(std::move(result));
+}
+
+void Mailbox::put(Item item) {
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return;
-    items_.emplace_back(Tracked{channel, head});  // at most one for each channel asked for
+    items_.push_back(std::move(item));
   }
   wake();
 }

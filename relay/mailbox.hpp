@@ -8,7 +8,7 @@
 
 namespace gamepicker {
 
-/// The way from the event reader's thread into the I/O loop: one queue in one order, and an eventfd that
+/// The way from the other threads into the I/O loop: one queue in one order, and an eventfd that
 /// wakes the loop. Bounded: publish() waits while more than 32 MiB lie in it.
 class Mailbox final : public Feed {
  public:
@@ -16,7 +16,7 @@ class Mailbox final : public Feed {
     std::string channel;
     std::optional<std::uint64_t> head;
   };
-  using Item = std::variant<std::vector<FramePtr>, Tracked>;
+  using Item = std::variant<std::vector<FramePtr>, Tracked, HistoryPage, ClientEventResult>;
 
   /// Throws std::system_error.
   Mailbox();
@@ -26,6 +26,8 @@ class Mailbox final : public Feed {
 
   void publish(std::vector<FramePtr> frames) override;
   void tracked(const std::string& channel, std::optional<std::uint64_t> head) override;
+  void history(HistoryPage page) override;
+  void written(ClientEventResult result) override;
 
   /// Readable while there is something to take.
   int descriptor() const { return wake_; }
@@ -35,6 +37,7 @@ class Mailbox final : public Feed {
   void close();
 
  private:
+  void put(Item item);
   void wake() const;
 
   const int wake_;

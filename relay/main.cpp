@@ -12,8 +12,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "relay/client_event_writer.hpp"
 #include "relay/database.hpp"
 #include "relay/event_reader.hpp"
+#include "relay/history_reader.hpp"
 #include "relay/housekeeper.hpp"
 #include "relay/io_loop.hpp"
 #include "relay/mailbox.hpp"
@@ -100,12 +102,15 @@ void run(const Config& config) {
   Mailbox mailbox;
   WebhookService webhooks(config);
   EventReader reader(config, mailbox, [&webhooks] { webhooks.wake(); });
-  IoLoop loop(config, mailbox, reader, stop);
-
+  HistoryReader history(config, mailbox);
+  ClientEventWriter client_events(config, mailbox);
+  IoLoop loop(config, mailbox, reader, history, client_events, stop);
   Housekeeper housekeeper(config);
 
   webhooks.start();
   reader.start();
+  history.start();
+  client_events.start();
   housekeeper.start();
   LoopThread loop_thread(loop);
   log_info("listening on " + config.relay_socket);
@@ -114,6 +119,8 @@ void run(const Config& config) {
   webhooks.stop();
   loop_thread.join();
   housekeeper.stop();
+  client_events.stop();
+  history.stop();
   reader.stop();
   log_info("stopped");
   ::close(stop);

@@ -6,9 +6,12 @@
 #include <Poco/UUIDGenerator.h>
 
 #include "relay/hub.hpp"
+#include "relay/hub_parts.hpp"
 #include "relay/replies.hpp"
 #include "shared/clock.hpp"
+#include "shared/events.hpp"
 #include "shared/json_reader.hpp"
+#include "shared/json_writer.hpp"
 
 namespace gamepicker {
 namespace {
@@ -18,6 +21,12 @@ constexpr std::uint16_t kAbuse = 4429;
 constexpr int kMaxAuthFailures = 3;
 constexpr std::size_t kMaxAckCharacters = 256;
 constexpr std::size_t kMaxMessageBytes = 65536;
+constexpr std::size_t kMaxBatch = 50;
+constexpr std::size_t kMaxEventName = 100;  // events.type
+constexpr std::size_t kMaxLabel = 200;      // sessions.poll_leading_label
+constexpr std::string_view kPresencePrefix = "presence-";
+constexpr std::string_view kInvalidFormat = "Invalid message format";
+constexpr std::chrono::milliseconds kWriterFull{1'000};     ///< when to try again
 constexpr std::int64_t kMaxSafeInteger = 9007199254740991;  // what a JavaScript number holds
 
 std::string new_socket_id() {
@@ -34,6 +43,37 @@ std::optional<std::int64_t> session_id_of(const JsonObject& message) {
   }
 }
 
+/// Nothing when it was not given; throws FieldError, which is an invalid message.
+std::optional<std::uint64_t> offset_of(const JsonObject& message) {
+  const auto offset = message.integer("offset", 0, kMaxSafeInteger);
+  if (!offset) return std::nullopt;
+  return static_cast<std::uint64_t>(*offset);
+}
+
+/// As sent; empty, which is no channel's name, when it is not a text.
+std::string channel_of(const JsonObject& message) {
+  try {
+    return message.text("channel", kMaxMessageBytes).value_or("");
+  } catch (const FieldError&) {
+    return "";
+  }
+}
+
+/// Whether it takes more than a token to be a member.
+bool is_guarded(std::string_view channel) {
+  return channel.starts_with("private-") || channel.starts_with(kPresencePrefix);
+}
+
+/// A viewer's token names the guarded channels it opens; a * at the end stands for any rest.
+bool may_subscribe(const Client& client, std::string_view channel) {
+  if (!is_guarded(channel) || client.role >= Role::bot) return true;
+  return std::ranges::any_of(client.allowed_channels, [&](std::string_view pattern) {
+    if (!pattern.ends_with('*')) return channel == pattern;
+    pattern.remove_suffix(1);
+    return channel.starts_with(pattern);
+  });
+}
+
 }  // namespace
 
 struct Protocol::Command {
@@ -46,11 +86,15 @@ constexpr Protocol::Command Protocol::kCommands[] = {
     {"auth", true, &Protocol::on_auth},
     {"ping", true, &Protocol::on_ping},
     {"subscribe", false, &Protocol::on_subscribe},
+    {"subscribe_batch", false, &Protocol::on_subscribe_batch},
     {"unsubscribe", false, &Protocol::on_unsubscribe},
+    {"client_event", false, &Protocol::on_client_event},
+    {"poll.leading", false, &Protocol::on_poll_leading},
 };
 
-Protocol::Protocol(const Config& config, Hub& hub)
+Protocol::Protocol(const Config& config, Hub& hub, ClientEvents& client_events)
     : hub_(hub),
+      client_events_(client_events),
       tokens_(config.jwt_secret),
       auth_timeout_(config.relay_auth_timeout),
       activity_timeout_(std::chrono::ceil<std::chrono::seconds>(config.relay_idle_timeout)) {}
@@ -75,13 +119,13 @@ void Protocol::message(Client& client, std::string_view text, SteadyTime now) {
   } catch (const FieldError&) {
     // answered below
   }
-  client.reply(allowed ? replies::error("Invalid message format", ack)
+  client.reply(allowed ? replies::error(kInvalidFormat, ack)
                        : replies::rate_limited(client.rate.retry_after(now), ack));
 }
 
 void Protocol::dispatch(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now) {
   const auto type = message.text("type", kMaxMessageBytes);
-  if (!type) return client.reply(replies::error("Invalid message format", ack));
+  if (!type) return client.reply(replies::error(kInvalidFormat, ack));
   const auto command = std::find_if(std::begin(kCommands), std::end(kCommands),
                                     [&](const Command& candidate) { return candidate.type == *type; });
   const bool known = command != std::end(kCommands);
@@ -119,6 +163,7 @@ void Protocol::authenticate(Client& client, const std::optional<std::string>& to
   }
   client.role = claims->role;
   client.subject = claims->subject;
+  client.allowed_channels = claims->channels;
   client.auth_failures = 0;
   // A token may outlive every steady clock: a century is long enough.
   const auto left = std::chrono::sys_seconds(std::chrono::seconds(claims->expires_at)) - gamepicker::now();
@@ -146,21 +191,104 @@ void Protocol::on_ping(Client& client, const JsonObject&, const std::string& ack
 }
 
 void Protocol::on_subscribe(Client& client, const JsonObject& message, const std::string& ack, SteadyTime) {
-  const auto session_id = session_id_of(message);
-  if (!session_id) return client.reply(replies::error("Session ID required", ack));
-  if (hub_.subscribe(client, *session_id, ack) == Hub::Outcome::too_many) {
-    client.reply(replies::error("Subscription limit reached", ack));
+  Subscribe wanted;
+  wanted.ack = ack;
+  wanted.offset = offset_of(message);
+  if (message.has("channel")) {
+    wanted.channel = channel_of(message);
+  } else {
+    wanted.session_id = session_id_of(message);
+    if (!wanted.session_id) return client.reply(replies::error("Session ID required", ack));
+    wanted.channel = session_channel(*wanted.session_id);
+  }
+  subscribe(client, std::move(wanted));
+}
+
+void Protocol::on_subscribe_batch(Client& client, const JsonObject& message, const std::string& ack, SteadyTime) {
+  const auto channels = message.text_list("channels", kMaxMessageBytes);
+  if (!channels || channels->empty() || channels->size() > kMaxBatch) {
+    return client.reply(replies::error(kInvalidFormat, ack));
+  }
+  const auto batch = std::make_shared<SubscribeBatch>();
+  batch->ack = ack;
+  batch->unanswered = channels->size();
+  for (const std::string& channel : *channels) subscribe(client, {channel, {}, {}, {}, batch});
+}
+
+void Protocol::subscribe(Client& client, Subscribe wanted) {
+  if (!is_channel_name(wanted.channel) || wanted.channel.starts_with(kPresencePrefix)) {
+    return answer_failure(client, wanted, replies::kInvalidChannel);
+  }
+  if (!may_subscribe(client, wanted.channel)) return answer_failure(client, wanted, replies::kForbidden);
+  const Subscribe copy = wanted;
+  if (hub_.subscribe(client, std::move(wanted)) == Hub::Outcome::too_many) {
+    answer_failure(client, copy, replies::kTooManySubscriptions);
   }
 }
 
 void Protocol::on_unsubscribe(Client& client, const JsonObject& message, const std::string& ack, SteadyTime) {
-  const auto session_id = session_id_of(message);
-  if (!session_id) return client.reply(replies::error("Session ID required", ack));
-  if (hub_.unsubscribe(client, *session_id) != Hub::Outcome::done) {
-    return client.reply(replies::error("Not subscribed", ack));
+  const bool by_channel = message.has("channel");
+  const auto session_id = by_channel ? std::nullopt : session_id_of(message);
+  if (!by_channel && !session_id) return client.reply(replies::error("Session ID required", ack));
+  const std::string channel = by_channel ? channel_of(message) : session_channel(*session_id);
+  // Everybody hears of sessions, always.
+  if (channel == kSessionsChannel || hub_.unsubscribe(client, channel) != Hub::Outcome::done) {
+    return client.reply(replies::error(replies::kNotSubscribed, ack));
   }
   // In its place among the events: none of this channel comes after it.
-  client.reply_in_order(replies::unsubscribed(*session_id, ack));
+  client.reply_in_order(by_channel ? replies::unsubscribed(channel, ack) : replies::unsubscribed(*session_id, ack));
+}
+
+void Protocol::on_client_event(Client& client, const JsonObject& message, const std::string& ack, SteadyTime) {
+  const std::string channel = channel_of(message);
+  const std::string type = message.text("event", kMaxEventName).value_or("");
+  const auto data = message.json("data");
+  if (!type.starts_with("client-")) return client.reply(replies::error(kInvalidFormat, ack));
+  if (!is_channel_name(channel)) return client.reply(replies::error(replies::kInvalidChannel, ack));
+  if (!is_guarded(channel)) return client.reply(replies::error(replies::kForbidden, ack));
+  if (!hub_.is_subscribed(client, channel)) return client.reply(replies::error(replies::kNotSubscribed, ack));
+  JsonWriter from;
+  from.begin_object().field("socketId", client.socket_id).field("userId", client.subject).end_object();
+  ClientEvent event;
+  event.channel = channel;
+  event.type = type;
+  event.body = event_body(type, format_iso(gamepicker::now()), data.value_or("null"));
+  event.body.insert(event.body.size() - 1, R"(,"from":)" + from.text());
+  event.except = client.socket_id;
+  write(client, std::move(event), ack);
+}
+
+void Protocol::on_poll_leading(Client& client, const JsonObject& message, const std::string& ack, SteadyTime) {
+  if (client.role < Role::bot) return client.reply(replies::error(replies::kForbidden, ack));
+  const auto session_id = session_id_of(message);
+  if (!session_id) return client.reply(replies::error("Session ID required", ack));
+  const auto game_id = message.integer("gameId", 1, INT32_MAX);
+  const auto label = message.text("label", kMaxLabel);
+  const auto votes = message.integer("votes", 0, INT32_MAX);
+  if (!game_id || !label || !votes) return client.reply(replies::error(kInvalidFormat, ack));
+  JsonWriter data;
+  data.begin_object().field("sessionId", *session_id).field("gameId", *game_id).field("label", *label);
+  data.field("votes", *votes).end_object();
+  ClientEvent event;
+  event.channel = session_channel(*session_id);
+  event.type = "poll.leading";
+  event.body = event_body(event.type, format_iso(gamepicker::now()), data.text());
+  event.session_id = session_id;
+  event.game_id = *game_id;
+  event.label = *label;
+  event.votes = *votes;
+  write(client, std::move(event), ack);
+}
+
+void Protocol::write(Client& client, ClientEvent event, const std::string& ack) {
+  event.socket = client.socket();
+  event.socket_id = client.socket_id;
+  event.ack = ack;
+  if (!client_events_.write(std::move(event))) client.reply(replies::rate_limited(kWriterFull, ack));
+}
+
+std::string Protocol::written(const ClientEventResult& result) {
+  return result.error.empty() ? replies::acknowledged(result.ack) : replies::error(result.error, result.ack);
 }
 
 }  // namespace gamepicker

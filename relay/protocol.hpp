@@ -16,8 +16,8 @@ class JsonObject;
 /// What a client's messages mean. Used by the I/O thread alone.
 class Protocol {
  public:
-  /// `hub` outlives it.
-  Protocol(const Config& config, Hub& hub);
+  /// Both outlive it.
+  Protocol(const Config& config, Hub& hub, ClientEvents& client_events);
 
   /// The upgrade is done; `token` came with it.
   void opened(Client& client, const std::optional<std::string>& token, SteadyTime now);
@@ -32,6 +32,9 @@ class Protocol {
   /// That time has come.
   void authentication_ended(Client& client);
 
+  /// The answer to a client's event; empty when it asked for none.
+  static std::string written(const ClientEventResult& result);
+
  private:
   struct Command;
   static const Command kCommands[];
@@ -41,9 +44,15 @@ class Protocol {
   void on_auth(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
   void on_ping(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
   void on_subscribe(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
+  void on_subscribe_batch(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
   void on_unsubscribe(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
+  void on_client_event(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
+  void on_poll_leading(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
+  void subscribe(Client& client, Subscribe subscribe);
+  void write(Client& client, ClientEvent event, const std::string& ack);
 
   Hub& hub_;
+  ClientEvents& client_events_;
   TokenAuthority tokens_;
   std::chrono::milliseconds auth_timeout_;
   std::chrono::seconds activity_timeout_;

@@ -36,12 +36,36 @@ std::string auth_error(std::string_view message, std::string_view ack) {
   return finish(json, ack);
 }
 
-std::string subscribed(std::int64_t session_id, std::string_view channel, std::uint64_t offset, std::string_view ack) {
+std::string subscribed(const Subscribe& subscribe, std::uint64_t offset, std::optional<bool> recovered) {
   JsonWriter json = begin("subscribed");
-  json.field("sessionId", session_id)
-      .field("message", "Subscribed to session " + std::to_string(session_id))
-      .field("channel", channel)
-      .field("offset", offset);
+  if (subscribe.session_id) {
+    json.field("sessionId", *subscribe.session_id)
+        .field("message", "Subscribed to session " + std::to_string(*subscribe.session_id));
+  }
+  json.field("channel", subscribe.channel).field("offset", offset);
+  if (recovered) json.field("recovered", *recovered);
+  return finish(json, subscribe.ack);
+}
+
+std::string subscribed_batch(const SubscribeBatch& batch) {
+  JsonWriter json = begin("subscribed_batch");
+  json.key("succeeded").begin_array();
+  for (const std::string& channel : batch.succeeded) json.value(channel);
+  json.end_array().key("failed").begin_object();
+  for (const auto& [channel, message] : batch.failed) json.text_field(channel, message);
+  json.end_object();
+  return finish(json, batch.ack);
+}
+
+std::string unsubscribed(const std::string& channel, std::string_view ack) {
+  JsonWriter json = begin("unsubscribed");
+  json.field("channel", channel);
+  return finish(json, ack);
+}
+
+std::string acknowledged(std::string_view ack) {
+  if (ack.empty()) return {};
+  JsonWriter json = begin("ack");
   return finish(json, ack);
 }
 

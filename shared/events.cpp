@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "shared/json_writer.hpp"
 
@@ -56,6 +57,16 @@ bool is_channel_name(std::string_view name) {
 
 bool is_built_in_channel(std::string_view name) {
   return name == kSessionsChannel || name.starts_with("session.") || name.starts_with("presence-session.");
+}
+
+std::optional<std::int64_t> session_of_channel(std::string_view name) {
+  if (name.starts_with("presence-")) name.remove_prefix(std::string_view("presence-").size());
+  if (!name.starts_with("session.")) return std::nullopt;
+  name.remove_prefix(std::string_view("session.").size());
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  const bool plain = error == std::errc{} && end == name.data() + name.size() && std::to_string(number) == name;
+  return plain && number > 0 ? number : 0;
 }
 
 std::string event_message(std::string_view body, std::uint64_t id, std::string_view channel, std::uint64_t offset) {

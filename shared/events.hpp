@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -38,6 +39,10 @@ bool is_channel_name(std::string_view name);
 
 /// Whether the channel is one of the server's own: sessions, session.<id>, presence-session.<id>.
 bool is_built_in_channel(std::string_view name);
+
+/// The session that a channel belongs to and that must exist: of "session.<n>" and "presence-session.<n>". 0, which no
+/// session has, for an odd spelling of these; nothing for every other channel.
+std::optional<std::int64_t> session_of_channel(std::string_view name);
 
 /// The WebSocket message of a stored body: its first key renamed to "type", and "id", "channel" and "offset" added.
 /// `body` must come from event_body().

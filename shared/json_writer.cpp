@@ -55,6 +55,14 @@ JsonWriter& JsonWriter::key(std::string_view name) {
   return *this;
 }
 
+JsonWriter& JsonWriter::text_field(std::string_view name, std::string_view text) {
+  separate();
+  append_json_string(out_, name);
+  out_ += ':';
+  append_json_string(out_, text);
+  return *this;
+}
+
 JsonWriter& JsonWriter::value(std::string_view text) {
   separate();
   append_json_string(out_, text);

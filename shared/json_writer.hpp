@@ -51,6 +51,8 @@ class JsonWriter {
   JsonWriter& field(std::string_view name, const T& content) {
     return key(name).value(content);
   }
+  /// For a name that is not ours.
+  JsonWriter& text_field(std::string_view name, std::string_view text);
   JsonWriter& raw_field(std::string_view name, std::string_view json) { return key(name).raw(json); }
 
   const std::string& text() const { return out_; }

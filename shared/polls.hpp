@@ -26,6 +26,14 @@ inline constexpr char kClear[] =
     "UPDATE sessions SET poll_started_at = NULL, poll_ends_at = NULL, poll_leading_game_id = NULL, "
     "poll_leading_label = NULL, poll_leading_votes = NULL WHERE id = ?";
 
+/// (session id)
+inline constexpr char kLockSession[] = "SELECT id FROM sessions WHERE id = ? FOR UPDATE";
+
+/// (game id, label, votes, session id) Keeps what poll.leading said, for the end of the poll that is running.
+inline constexpr char kKeepLeading[] =
+    "UPDATE sessions SET poll_leading_game_id = ?, poll_leading_label = ?, poll_leading_votes = ? "
+    "WHERE id = ? AND poll_started_at IS NOT NULL";
+
 struct Leading {
   std::optional<std::int64_t> game_id;
   std::optional<std::string> label;

@@ -3,6 +3,7 @@
 #include <array>
 #include <sstream>
 
+#include <Poco/JSON/Array.h>
 #include <Poco/JWT/JWTException.h>
 #include <Poco/JWT/Signer.h>
 #include <Poco/JWT/Token.h>
@@ -35,7 +36,8 @@ bool has_valid_mac(const std::string& token, std::string_view secret) {
 
 TokenAuthority::TokenAuthority(std::string secret) : secret_(std::move(secret)) {}
 
-std::string TokenAuthority::issue(Role role, const std::string& subject, std::chrono::seconds lifetime) const {
+std::string TokenAuthority::issue(Role role, const std::string& subject, std::chrono::seconds lifetime,
+                                  const std::vector<std::string>& channels) const {
   Poco::JWT::Token token;
   token.setType("JWT");
   token.setSubject(subject);
@@ -43,6 +45,7 @@ std::string TokenAuthority::issue(Role role, const std::string& subject, std::ch
   token.payload().set("timestamp", static_cast<Poco::Int64>(now().time_since_epoch().count()));
   token.payload().set("iat", static_cast<Poco::Int64>(epoch_seconds()));
   token.payload().set("exp", static_cast<Poco::Int64>(epoch_seconds() + lifetime.count()));
+  if (!channels.empty()) token.payload().set("channels", Poco::Dynamic::Array(channels.begin(), channels.end()));
   return Poco::JWT::Signer(secret_).sign(token, Poco::JWT::Signer::ALGO_HS256);
 }
 
@@ -79,6 +82,11 @@ std::optional<Claims> TokenAuthority::verify_uncached(const std::string& text) c
     if (index == kRoleNames.size()) return std::nullopt;
     claims.role = static_cast<Role>(index);
     claims.subject = payload.optValue<std::string>("sub", "");
+    if (const auto list = payload.getArray("channels")) {
+      for (const auto& channel : *list) {
+        if (channel.isString()) claims.channels.push_back(channel.extract<std::string>());
+      }
+    }
     std::ostringstream json;
     payload.stringify(json);
     claims.json = json.str();

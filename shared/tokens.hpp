@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace gamepicker {
 
@@ -16,7 +17,9 @@ struct Claims {
   Role role{};
   std::string subject;        ///< the admin's or token's name
   std::int64_t expires_at{};  ///< epoch seconds
-  std::string json;           ///< the whole payload, as the client reads it back
+  std::vector<std::string>
+      channels;      ///< private and presence channels a viewer may use; "private-team-*" names a family
+  std::string json;  ///< the whole payload, as the client reads it back
 };
 
 /// Issues and verifies the HS256 tokens of this system. Any other algorithm is refused. Not thread-safe: one for each
@@ -25,7 +28,8 @@ class TokenAuthority {
  public:
   explicit TokenAuthority(std::string secret);
 
-  std::string issue(Role role, const std::string& subject, std::chrono::seconds lifetime) const;
+  std::string issue(Role role, const std::string& subject, std::chrono::seconds lifetime,
+                    const std::vector<std::string>& channels = {}) const;
 
   /// Nothing for a bad signature, another algorithm, an unknown role, or an expired or incomplete token. Remembers
   /// what it verified (40 us saved each time), bounded, and never beyond a token's expiry.

@@ -33,6 +33,9 @@ class RecordingFeed : public Feed {
     changed_.notify_all();
   }
 
+  void history(HistoryPage) override {}
+  void written(ClientEventResult) override {}
+
   void forget(const std::string& channel) {
     const std::lock_guard lock(mutex_);
     heads_.erase(channel);

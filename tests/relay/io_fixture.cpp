@@ -193,7 +193,7 @@ IoFixture::~IoFixture() {
 }
 
 void IoFixture::start() {
-  loop_ = std::make_unique<IoLoop>(config, mailbox, tracker, stop_);
+  loop_ = std::make_unique<IoLoop>(config, mailbox, tracker, no_history, no_history, stop_);
   thread_ = std::thread([this] { loop_->run(); });
 }
 

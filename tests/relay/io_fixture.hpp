@@ -41,6 +41,19 @@ class FakeTracker final : public ChannelTracker {
   bool hold_ = false;
 };
 
+/// For loops that need no event log: nothing is in it, and nothing gets into it.
+class NoHistory final : public History, public ClientEvents {
+ public:
+  explicit NoHistory(Feed& feed) : feed_(feed) {}
+  void read(std::string channel, std::uint64_t after) override {
+    feed_.history({std::move(channel), after, 0, 0, 0, {}});
+  }
+  bool write(ClientEvent) override { return false; }
+
+ private:
+  Feed& feed_;
+};
+
 /// A raw client on a unix socket. Every wait ends after five seconds with a failed requirement.
 class RawClient {
  public:
@@ -103,6 +116,7 @@ class IoFixture {
   Config config;
   Mailbox mailbox;
   FakeTracker tracker{mailbox};
+  NoHistory no_history{mailbox};
 
  private:
   std::string folder_;
