@@ -23,9 +23,9 @@ std::optional<std::string> find_admin(const Api& api, std::string_view key) {
 }
 
 Response login(Api& api, const Request& request) {
-  const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
+  const JsonObject body = request.json();
   auto key = body.text("key", kMaxKeyCharacters);
-  if (!key) key = body.text("apiKey", kMaxKeyCharacters);
+  if (!key || key->empty()) key = body.text("apiKey", kMaxKeyCharacters);
   if (!key || key->empty()) throw HttpError(400, "Admin key is required");
   const auto admin = find_admin(api, *key);
   if (!admin) throw HttpError(401, "Invalid admin key");

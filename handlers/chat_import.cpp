@@ -37,7 +37,7 @@ ChatMessage read_message(const JsonObject& object) {
 
 /// In the order of their times.
 std::vector<ChatMessage> read_chat(const Request& request) {
-  const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
+  const JsonObject body = request.json();
   if (!body.is_array("chatData")) throw HttpError(400, "chatData must be an array");
   const auto objects = body.object_list("chatData", kMaxMessages);
   if (!objects) throw HttpError(400, "chatData must have at most 100000 messages");

@@ -1,6 +1,15 @@
 #include "handlers/game_fields.hpp"
 
 namespace gamepicker {
+namespace {
+
+/// An empty text is none, as in the CSV.
+std::optional<std::string> not_empty(std::optional<std::string> text) {
+  if (text && text->empty()) text.reset();
+  return text;
+}
+
+}  // namespace
 
 Game read_writable(db::Rows& row) {
   Game game;
@@ -27,9 +36,9 @@ void overlay(Game& game, const JsonObject& body) {
   if (body.has("length_minutes")) game.length_minutes = body.integer("length_minutes", 1, kMaxMinutes);
   if (const auto value = body.boolean("has_audience")) game.has_audience = *value;
   if (const auto value = body.boolean("family_friendly")) game.family_friendly = *value;
-  if (body.has("game_type")) game.game_type = body.text("game_type", kMaxType);
-  if (body.has("secondary_type")) game.secondary_type = body.text("secondary_type", kMaxType);
-  if (body.has("ticker")) game.ticker = body.text("ticker", kMaxTicker);
+  if (body.has("game_type")) game.game_type = not_empty(body.text("game_type", kMaxType));
+  if (body.has("secondary_type")) game.secondary_type = not_empty(body.text("secondary_type", kMaxType));
+  if (body.has("ticker")) game.ticker = not_empty(body.text("ticker", kMaxTicker));
   if (const auto value = body.boolean("enabled")) game.enabled = *value;
   if (const auto value = body.integer("favor_bias", -1, 1)) game.favor_bias = *value;
   check_game(game);

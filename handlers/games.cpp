@@ -2,6 +2,8 @@
 
 #include "handlers/api.hpp"
 #include "handlers/game_fields.hpp"
+#include "handlers/outbox.hpp"
+#include "shared/events.hpp"
 
 namespace gamepicker {
 
@@ -194,14 +196,34 @@ Response favor_game(Api& api, const Request& request) {
 
 constexpr char kDeleteGame[] = "DELETE FROM games WHERE id = ?";
 
+// Only the active session has one. Before the game, as with everything that locks both.
+constexpr char kLockSelecting[] = "SELECT id FROM sessions WHERE active_marker = 1 AND pending_game_id = ? FOR UPDATE";
+constexpr char kDropSelection[] = "UPDATE sessions SET pending_game_id = NULL, pending_game_source = NULL WHERE id = ?";
+
+/// The host's pick, not yet confirmed, cannot be a game that is gone.
+void dismiss_selection(db::Transaction& tx, std::int64_t session_id) {
+  tx.execute(kDropSelection, session_id);
+  JsonWriter data;
+  data.begin_object().field("sessionId", session_id).end_object();
+  outbox::enqueue(tx, {session_channel(session_id), "game.dismissed", data.take()});
+}
+
+std::optional<std::int64_t> lock_selecting_session(db::Transaction& tx, std::int64_t game_id) {
+  db::Rows row = tx.query(kLockSelecting, game_id);
+  if (!row.next()) return std::nullopt;
+  return row.integer();
+}
+
 Response delete_game(Api& api, const Request& request) {
   return api.database.transaction([&](db::Transaction& tx) {
     const std::int64_t id = request.id();
+    const auto session_id = lock_selecting_session(tx, id);
     lock_game(tx, id);  // also holds off a session that is about to play it
     if (is_played(tx, id)) {
       throw HttpError(409, "Game has been played and cannot be deleted; disable it instead");
     }
     tx.execute(kDeleteGame, id);
+    if (session_id) dismiss_selection(tx, *session_id);
     JsonWriter json;
     json.begin_object().field("message", "Game deleted successfully").field("gameId", id).end_object();
     return json_response(200, json.take());

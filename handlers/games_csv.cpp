@@ -128,15 +128,23 @@ struct Upload {
   bool replace = false;
 };
 
+/// "text/csv", in any case and with any parameters (RFC 9110, section 8.3.1).
+bool is_csv(std::string_view content_type) {
+  constexpr std::string_view kType = "text/csv";
+  std::string_view type = content_type.substr(0, content_type.find(';'));
+  while (type.ends_with(' ')) type.remove_suffix(1);
+  return std::ranges::equal(type, kType, [](unsigned char a, char b) { return std::tolower(a) == b; });
+}
+
 Upload read_upload(const Request& request) {
   Upload upload;
   std::optional<std::string> mode;
-  if (request.content_type.starts_with("text/csv")) {
+  if (is_csv(request.content_type)) {
     upload.csv = request.body;
     mode = request.query_value("mode");
     if (!is_valid_utf8(upload.csv)) throw HttpError(400, "Request body must be valid UTF-8");
   } else {
-    const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
+    const JsonObject body = request.json();
     upload.csv = body.text("csvData", SIZE_MAX).value_or("");
     mode = body.text("mode", 20);
   }

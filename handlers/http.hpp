@@ -36,8 +36,8 @@ struct Request {
   /// The decoded value of a query parameter; the last one when repeated.
   std::optional<std::string> query_value(std::string_view name) const;
 
-  /// The body as a JSON object; throws JsonError.
-  JsonObject json() const { return JsonObject::parse(body); }
+  /// The body as a JSON object, an empty one when there is no body; throws JsonError.
+  JsonObject json() const { return JsonObject::parse(body.empty() ? "{}" : body); }
 };
 
 /// Takes the next piece of a body.

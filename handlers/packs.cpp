@@ -60,7 +60,7 @@ constexpr char kCountPackGames[] = "SELECT COUNT(*) FROM games WHERE pack_name =
 constexpr char kTogglePack[] = "UPDATE games SET enabled = ? WHERE pack_name = ?";
 
 Response toggle_pack(Api& api, const Request& request) {
-  const auto enabled = request.body.empty() ? std::nullopt : request.json().boolean("enabled");
+  const auto enabled = request.json().boolean("enabled");
   if (!enabled) throw HttpError(400, "enabled status is required");
   return api.database.transaction([&](db::Transaction& tx) {
     lock_pack(tx, request.params[0]);
@@ -85,7 +85,7 @@ constexpr Route kRoutes[] = {
 
 std::int64_t read_favor_bias(const Request& request) {
   try {
-    const auto bias = request.body.empty() ? std::nullopt : request.json().integer("favor_bias", -1, 1);
+    const auto bias = request.json().integer("favor_bias", -1, 1);
     if (bias) return *bias;
   } catch (const FieldError&) {
     // The contract has one sentence for every bad value.

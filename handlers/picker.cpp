@@ -29,7 +29,7 @@ struct PickRequest {
 };
 
 PickRequest read_pick(const Request& request) {
-  const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
+  const JsonObject body = request.json();
   PickRequest pick;
   pick.filter.enabled = true;
   pick.filter.player_count = body.integer("playerCount", 1, INT32_MAX);

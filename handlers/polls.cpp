@@ -32,7 +32,7 @@ Event session_event(std::int64_t session_id, const char* type, std::string_view 
 constexpr char kSetSelection[] = "UPDATE sessions SET pending_game_id = ?, pending_game_source = ? WHERE id = ?";
 
 Response select_game(Api& api, const Request& request) {
-  const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
+  const JsonObject body = request.json();
   const auto game_id = body.integer("game_id", INT64_MIN, INT64_MAX);
   if (!game_id) throw HttpError(400, "game_id is required");
   const std::string source = read_source(body).value_or("dice");
@@ -87,7 +87,7 @@ Response end_poll_with_delay(db::Transaction& tx, std::int64_t session_id, std::
 
 /// A second call moves a scheduled end, or makes it now.
 Response end_voting(Api& api, const Request& request) {
-  const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
+  const JsonObject body = request.json();
   const std::int64_t delay = body.integer("delay", 0, kMaxDelaySeconds).value_or(0);
   return api.database.transaction([&](db::Transaction& tx) {
     lock_session(tx, request.id());

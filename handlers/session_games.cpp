@@ -65,10 +65,12 @@ std::string normalized_room_code(std::string code) {
   return code;
 }
 
-/// The contract has one sentence for whatever is wrong with a room code.
-std::string read_room_code(const Request& request) {
+/// Nothing when it was not given. The contract has one sentence for whatever is wrong with a room code.
+std::optional<std::string> read_room_code(const JsonObject& body) {
   try {
-    return normalized_room_code(request.json().text("room_code", 100).value_or(""));
+    auto code = body.text("room_code", 100);
+    if (code) code = normalized_room_code(std::move(*code));
+    return code;
   } catch (const FieldError&) {
     throw HttpError(400, kBadRoomCode);
   }
@@ -82,13 +84,13 @@ struct NewSessionGame {
 };
 
 NewSessionGame read_new_session_game(const Request& request) {
-  const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
+  const JsonObject body = request.json();
   NewSessionGame game;
   const auto id = body.integer("game_id", INT64_MIN, INT64_MAX);
   if (!id) throw HttpError(400, "game_id is required");
   game.game_id = *id;
   game.manually_added = body.boolean("manually_added").value_or(false);
-  if (auto code = body.text("room_code", 100)) game.room_code = normalized_room_code(std::move(*code));
+  game.room_code = read_room_code(body);
   game.source = read_source(body).value_or(game.manually_added ? "manual" : "dice");
   return game;
 }
@@ -154,10 +156,20 @@ Response add_session_game(Api& api, const Request& request) {
   });
 }
 
+/// Nothing when it is no text, or a long one: that is not a status either.
+std::optional<std::string> read_status(const Request& request) {
+  const JsonObject body = request.json();
+  try {
+    return body.text("status", 100);
+  } catch (const FieldError&) {
+    return std::nullopt;
+  }
+}
+
 constexpr char kSetStatus[] = "UPDATE session_games SET status = ? WHERE id = ?";
 
 Response set_status(Api& api, const Request& request) {
-  const auto status = request.json().text("status", 100);
+  const std::optional<std::string> status = read_status(request);
   if (status != "playing" && status != "played" && status != "skipped") {
     throw HttpError(400, "Invalid status. Must be playing, played, or skipped");
   }
@@ -231,10 +243,11 @@ Response remove_session_game(Api& api, const Request& request) {
 constexpr char kSetRoomCode[] = "UPDATE session_games SET room_code = ? WHERE id = ?";
 
 Response set_room_code(Api& api, const Request& request) {
-  const std::string code = read_room_code(request);
+  const auto code = read_room_code(request.json());
+  if (!code) throw HttpError(400, kBadRoomCode);
   return api.database.transaction([&](db::Transaction& tx) {
     lock_session_game(tx, request);
-    tx.execute(kSetRoomCode, code, request.id(1));
+    tx.execute(kSetRoomCode, *code, request.id(1));
     return json_response(200, session_game_json(tx, request.id(1)));
   });
 }

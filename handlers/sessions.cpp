@@ -7,11 +7,25 @@ namespace {
 
 constexpr std::size_t kPreviewCharacters = 150;
 
+/// Lines up to the first empty one; empty ones in front do not count.
+std::string_view first_paragraph(std::string_view text) {
+  const auto is_blank = [](std::string_view line) { return line.find_first_not_of(" \t\r") == std::string_view::npos; };
+  std::size_t begin = std::string_view::npos;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const bool blank = is_blank(text.substr(at, end - at));
+    if (!blank && begin == std::string_view::npos) begin = at;
+    if (blank && begin != std::string_view::npos) return text.substr(begin, at - 1 - begin);
+    at = end + 1;
+  }
+  return begin == std::string_view::npos ? std::string_view() : text.substr(begin);
+}
+
 /// The first paragraph of the notes, cut at a character, not inside one.
 std::optional<std::string> notes_preview(const std::optional<std::string>& notes) {
   if (!notes || notes->empty()) return std::nullopt;
-  std::string_view text = *notes;
-  text = text.substr(0, std::min(text.find("\n\n"), text.find("\r\n\r\n")));
+  std::string_view text = first_paragraph(*notes);
+  if (text.ends_with('\r')) text.remove_suffix(1);
   std::size_t end = 0;
   for (std::size_t characters = 0; end < text.size(); ++end) {
     const bool starts_character = (static_cast<unsigned char>(text[end]) & 0xC0) != 0x80;
@@ -98,7 +112,6 @@ Response get_session(Api& api, const Request& request) {
 
 /// The notes of a body that may be empty.
 std::optional<std::string> read_notes(const Request& request) {
-  if (request.body.empty()) return std::nullopt;
   return request.json().text("notes", kMaxNotes);
 }
 

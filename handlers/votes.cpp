@@ -18,19 +18,33 @@ struct Vote {
   std::optional<std::string> ticker;  ///< names the game, whatever is being played
 };
 
+/// Given, and not the empty text; of whatever type.
+bool has_text(const JsonObject& body, const std::string& name) {
+  return body.has(name) && !body.is_null(name) && body.json(name) != "\"\"";
+}
+
+/// Empty for what is no short text either: to the contract, that is a wrong value like any other.
+std::string text_or_nothing(const JsonObject& body, const std::string& name) {
+  try {
+    return body.text(name, kMaxTimestamp).value_or("");
+  } catch (const FieldError&) {
+    return {};
+  }
+}
+
 /// The checks stand in the order the contract gives them.
 Vote read_vote(const Request& request) {
-  const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
-  const auto username = body.text("username", kMaxUsername);
-  const auto type = body.text("vote", kMaxTimestamp);
-  const auto timestamp = body.text("timestamp", kMaxTimestamp);
-  if (username.value_or("").empty() || type.value_or("").empty() || timestamp.value_or("").empty()) {
+  const JsonObject body = request.json();
+  if (!has_text(body, "username") || !has_text(body, "vote") || !has_text(body, "timestamp")) {
     throw HttpError(400, "Missing required fields: username, vote, timestamp");
   }
-  if (*type != "up" && *type != "down") throw HttpError(400, "vote must be either \"up\" or \"down\"");
-  const auto time = parse_iso(*timestamp);
+  const std::string username = body.text("username", kMaxUsername).value();
+  const std::string type = text_or_nothing(body, "vote");
+  if (type != "up" && type != "down") throw HttpError(400, "vote must be either \"up\" or \"down\"");
+  const std::string timestamp = text_or_nothing(body, "timestamp");
+  const auto time = parse_iso(timestamp);
   if (!time) throw HttpError(400, "Invalid timestamp format. Use ISO 8601 format (e.g., 2025-11-01T20:30:00Z)");
-  return {*username, *type, *timestamp, *time, body.text("ticker", kMaxTicker)};
+  return {username, type, timestamp, *time, body.text("ticker", kMaxTicker)};
 }
 
 /// What the vote counted for, and what it made of the game.

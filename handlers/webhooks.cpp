@@ -48,7 +48,7 @@ bool is_http_url(const std::string& text) {
 }
 
 WebhookFields read_fields(const Request& request) {
-  const JsonObject body = request.body.empty() ? JsonObject::parse("{}") : request.json();
+  const JsonObject body = request.json();
   WebhookFields fields;
   fields.name = body.text("name", kMaxName);
   fields.url = body.text("url", kMaxUrl);

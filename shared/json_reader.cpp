@@ -3,6 +3,7 @@
 #include <limits>
 #include <sstream>
 
+#include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
 #include <Poco/JSON/Parser.h>
 #include <Poco/JSON/Stringifier.h>
@@ -13,6 +14,7 @@ namespace {
 using Poco::Dynamic::Var;
 
 constexpr int kMaxDepth = 64;
+constexpr char kNotAnObject[] = "Request body must be a JSON object";
 
 [[noreturn]] void fail(const std::string& name, const std::string& what) {
   throw FieldError(name + " " + what);
@@ -38,6 +40,16 @@ std::string checked_text(const std::string& name, const Var& value, std::size_t 
   return text;
 }
 
+/// Whether it is one JSON value that is neither object nor array: Poco's parser knows none at the top.
+bool is_scalar(std::string_view text) {
+  try {
+    const Var parsed = Poco::JSON::Parser().parse("[" + std::string(text) + "]");
+    return parsed.extract<Poco::JSON::Array::Ptr>()->size() == 1;
+  } catch (const Poco::Exception&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 struct JsonObject::Tree {
@@ -58,9 +70,9 @@ JsonObject JsonObject::parse(std::string_view text) {
     parser.setDepth(kMaxDepth);
     parsed = parser.parse(std::string(text));
   } catch (const Poco::Exception&) {
-    throw JsonError("Invalid JSON");
+    throw JsonError(is_scalar(text) ? kNotAnObject : "Invalid JSON");
   }
-  if (parsed.type() != typeid(Poco::JSON::Object::Ptr)) throw JsonError("Request body must be a JSON object");
+  if (parsed.type() != typeid(Poco::JSON::Object::Ptr)) throw JsonError(kNotAnObject);
   return JsonObject(std::make_shared<const Tree>(Tree{parsed.extract<Poco::JSON::Object::Ptr>()}));
 }
 

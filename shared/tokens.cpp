@@ -76,6 +76,8 @@ std::optional<Claims> TokenAuthority::verify_uncached(const std::string& text) c
     if (!payload.has("exp") || !payload.get("exp").isInteger()) return std::nullopt;
     claims.expires_at = payload.getValue<Poco::Int64>("exp");
     if (claims.expires_at <= epoch_seconds()) return std::nullopt;
+    // RFC 7519, section 4.1.5. None of ours has one; another issuer's may.
+    if (payload.has("nbf") && payload.getValue<Poco::Int64>("nbf") > epoch_seconds()) return std::nullopt;
     const auto role = payload.optValue<std::string>("role", "");
     std::size_t index = 0;
     while (index < kRoleNames.size() && role != kRoleNames[index]) ++index;

@@ -116,4 +116,40 @@ BOOST_AUTO_TEST_CASE(an_admin_makes_tokens_of_lower_roles) {
                 {"POST", "/api/auth/tokens", with("366d"), 400, lifetime}});
 }
 
+BOOST_AUTO_TEST_CASE(names_with_a_space_behind_them_are_names_of_their_own) {
+  const auto game = [&](const std::string& pack, const std::string& title, const std::string& ticker) {
+    return admin("POST", "/api/games",
+                 R"({"pack_name":")" + pack + R"(","title":")" + title + R"(","min_players":1,)" +
+                     R"("max_players":2,"ticker":")" + ticker + "\"}")
+        .status;
+  };
+  BOOST_TEST(game("Pack 1", "Quiplash ", "Q") == 201);
+  BOOST_TEST(game("Pack 1 ", "Quiplash", "Q ") == 201);
+  BOOST_TEST(game("Pack 1", "Quiplash ", "R") == 409);
+  BOOST_TEST(one("SELECT COUNT(*) FROM packs WHERE name = 'Pack 1 '") == "1");
+  BOOST_TEST(at(call("GET", "/api/games?pack=Pack%201%20"), "[0].title") == "Quiplash");
+  check_errors(*this,
+               {{"PATCH", "/api/games/packs/Pack%201%20%20/favor", R"({"favor_bias":1})", 404, "Pack not found"}});
+}
+
+BOOST_AUTO_TEST_CASE(an_empty_ticker_is_none) {
+  for (const char* title : {"One", "Two"}) {
+    const Response response = admin("POST", "/api/games",
+                                    R"({"pack_name":"Pack 1","title":")" + std::string(title) +
+                                        R"(","min_players":1,"max_players":2,"ticker":"",)"
+                                        R"("game_type":""})");
+    BOOST_TEST(response.status == 201);
+    BOOST_TEST(at(response, "ticker") == "null");
+    BOOST_TEST(at(response, "game_type") == "null");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(deleting_the_game_the_host_has_picked_dismisses_it) {
+  const std::string session = open_session();
+  BOOST_TEST(admin("POST", "/api/sessions/" + session + "/game-selection", R"({"game_id":3})").status == 200);
+  BOOST_TEST(admin("DELETE", "/api/games/3").status == 200);
+  BOOST_TEST(at(call("GET", "/api/sessions/" + session), "pending_game_id") == "(missing)");
+  BOOST_TEST(event_data_of("game.dismissed") == R"({"sessionId":)" + session + "}");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

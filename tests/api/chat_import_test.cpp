@@ -153,4 +153,11 @@ BOOST_AUTO_TEST_CASE(a_session_is_exported_as_text_and_as_json) {
                       });
 }
 
+BOOST_AUTO_TEST_CASE(users_that_differ_by_a_space_are_different) {
+  const Response response = import(line("bob", "thisgame++", "2026-03-15T20:10:00Z") + "," +
+                                   line("bob ", "thisgame++", "2026-03-15T20:10:00Z"));
+  BOOST_TEST(response.status == 200);
+  BOOST_TEST(at(response, "votesProcessed") == "2");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

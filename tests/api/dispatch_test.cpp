@@ -80,7 +80,10 @@ BOOST_AUTO_TEST_CASE(bodies_that_are_no_json_object_are_refused) {
            {"\"\xff\"", "Invalid JSON"},
            {std::string(10000, '['), "Invalid JSON"},
            {"[1]", "Request body must be a JSON object"},
-           {"7", "Invalid JSON"},
+           {"7", "Request body must be a JSON object"},
+           {" null ", "Request body must be a JSON object"},
+           {"\"x\"", "Request body must be a JSON object"},
+           {"1,2", "Invalid JSON"},
        }) {
     const Response response = admin("POST", "/api/sessions", body);
     BOOST_TEST_CONTEXT(body.substr(0, 20)) {

@@ -168,4 +168,25 @@ BOOST_AUTO_TEST_CASE(ten_thousand_rows_in_one_import) {
   BOOST_TEST(admin("GET", "/api/games/export/csv").body.size() > 300'000U);
 }
 
+BOOST_AUTO_TEST_CASE(cells_that_differ_by_a_space_are_different) {
+  const Response response = import(
+      "pack_name,title,min_players,max_players,ticker\nZed,Gam,1,2,ZZ\nZed,\"Gam \",1,2,\"ZZ \"\nPack 1,\"Quiplash \",1,2,\n");
+  BOOST_TEST(response.status == 200);
+  BOOST_TEST(one("SELECT COUNT(*) FROM games") == "7");
+}
+
+BOOST_AUTO_TEST_CASE(the_media_type_is_read_whatever_its_case) {
+  for (const auto& [type, status] :
+       {std::pair("Text/CSV", 200), std::pair("text/csv ; charset=utf-8", 200), std::pair("text/csvx", 400)}) {
+    Request request;
+    request.method = "POST";
+    request.path = "/api/games/import/csv";
+    request.query = "mode=append";
+    request.authorization = "Bearer " + admin_token;
+    request.content_type = type;
+    request.body = "pack_name,title,min_players,max_players\nZed,Gam,1,2\n";
+    BOOST_TEST(send(dispatcher, request).status == status, type);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

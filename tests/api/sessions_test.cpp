@@ -172,4 +172,17 @@ BOOST_AUTO_TEST_CASE(status_and_player_count_change_and_tell) {
              R"({"sessionId":1,"gameId":1,"playerCount":0,"status":"completed"})");
 }
 
+BOOST_AUTO_TEST_CASE(the_preview_is_the_first_paragraph_wherever_it_begins) {
+  for (const auto& [notes, preview] : std::vector<std::pair<std::string, std::string>>{
+           {"\\n\\nHello **para**\\nand more\\n\\nnext", "Hello **para**\nand more"},
+           {"A\\n \\nB", "A"},
+           {"A\\r\\n\\r\\nB", "A"},
+           {"\\n \\n", ""},
+           {std::string(200, 'x'), std::string(150, 'x')}}) {
+    const std::string id = open_session();
+    admin("POST", "/api/sessions/" + id + "/close", R"({"notes":")" + notes + "\"}");
+    BOOST_TEST(at(call("GET", "/api/sessions"), "[0].notes_preview") == preview);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

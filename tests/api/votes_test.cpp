@@ -178,13 +178,15 @@ BOOST_AUTO_TEST_CASE(a_vote_cut_off_by_the_database_is_a_503_and_counts_when_it_
   const auto locker = database.connect();
   locker->execute("BEGIN; UPDATE games SET play_count = 9 WHERE id = 1");
   Response cut_off;
-  std::thread voter([&] { cut_off = vote("a", "up", "2026-03-15T20:10:00Z"); });
+  std::jthread voter([&] { cut_off = vote("a", "up", "2026-03-15T20:10:00Z"); });
   const std::string find =
-      "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE '%FOR UPDATE' ";
+      "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE '%FOR UPDATE%' AND "
+      "id <> CONNECTION_ID()";
   const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(4);
   std::string waiting;
   while (waiting.empty() && std::chrono::steady_clock::now() < limit) waiting = database.value(find);
-  database.execute("KILL " + (waiting.empty() ? "0" : waiting));
+  BOOST_TEST_REQUIRE(!waiting.empty());
+  database.execute("KILL " + waiting);
   voter.join();
   locker->execute("ROLLBACK");
   BOOST_TEST(cut_off.status == 503);
@@ -284,6 +286,39 @@ BOOST_AUTO_TEST_CASE(the_history_is_filtered_and_paged_newest_first) {
                            "username must be at most 100 characters"},
                           {"GET", "/api/votes?username=%ff", "", 400, "username is not valid percent-encoded UTF-8"},
                       });
+}
+
+BOOST_AUTO_TEST_CASE(a_username_with_a_space_behind_it_is_another_voter) {
+  BOOST_TEST(vote("d", "up", "2026-03-15T20:10:00Z").status == 200);
+  BOOST_TEST(vote("d ", "up", "2026-03-15T20:10:00Z").status == 200);
+  BOOST_TEST(at(call("GET", "/api/votes?username=d%20"), "pagination.total") == "1");
+  database.execute("UPDATE games SET ticker = 'TQ1' WHERE id = 1");
+  check_errors(*this, {{"POST", "/api/votes/live",
+                        R"({"username":"e","vote":"up","timestamp":"2026-03-15T20:10:00Z","ticker":"TQ1 "})", 404,
+                        "Unknown ticker"}});
+}
+
+BOOST_AUTO_TEST_CASE(duplicates_are_found_at_the_end_of_time_too) {
+  const char* last = "9999-12-31T23:59:59.500Z";
+  BOOST_TEST(vote("far", "up", last).status == 200);
+  BOOST_TEST(vote("far", "up", last).status == 409);
+}
+
+BOOST_AUTO_TEST_CASE(values_of_the_wrong_type_get_the_contracts_sentence) {
+  const char* vote = "vote must be either \"up\" or \"down\"";
+  const char* time = "Invalid timestamp format. Use ISO 8601 format (e.g., 2025-11-01T20:30:00Z)";
+  const char* path = "/api/votes/live";
+  check_errors(*this, {{"POST", path, R"({"username":"a","vote":5,"timestamp":"2026-03-15T20:10:00Z"})", 400, vote},
+                       {"POST", path, R"({"username":"a","vote":"up","timestamp":123})", 400, time},
+                       {"POST", path, R"({"username":")" + std::string(101, 'a') + R"(","vote":"up"})", 400,
+                        "Missing required fields: username, vote, timestamp"},
+                       {"PATCH", "/api/sessions/1/games/1/status", R"({"status":5})", 400,
+                        "Invalid status. Must be playing, played, or skipped"},
+                       {"PATCH", "/api/sessions/1/games/1/room-code", "", 400,
+                        "Invalid room code format. Must be 4 letters or digits"},
+                       {"PATCH", "/api/sessions/1/games/1/player-count", "", 400, "Invalid player count"},
+                       {"POST", "/api/sessions/1/games", R"({"game_id":1,"room_code":5})", 400,
+                        "Invalid room code format. Must be 4 letters or digits"}});
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -18,6 +18,25 @@ async function webhook(hook, events = ['*']) {
 /** Bodies as objects, of one event type. */
 const bodies = (hook, type) => hook.received.map((r) => JSON.parse(r.body)).filter((b) => b.event === type);
 
+test("nginx's own errors are JSON, also for large uploads", async () => {
+  const raw = async (method, path, body) => {
+    const { send } = await import('../openapi/requests.mjs');
+    return send(stack.url, { method, path, headers: { Authorization: `Bearer ${stack.token}` }, body });
+  };
+  const trace = await raw('TRACE', '/api/games');
+  assert.deepEqual([trace.status, trace.body], [405, '{"error":"Method not allowed"}']);
+  assert.match(trace.headers.allow, /POST/);
+  const page = await raw('POST', '/openapi.yaml', 'x');
+  assert.deepEqual([page.status, page.body, page.headers.allow], [405, '{"error":"Method not allowed"}', 'GET, HEAD']);
+
+  await stack.control('stop', 'handler-sessions');
+  const upload = await raw('POST', '/api/sessions/1/chat-import', Buffer.alloc(2_000_000, ' '));
+  assert.deepEqual([upload.status, upload.body], [502, '{"error":"Service temporarily unavailable"}']);
+  assert.ok(upload.headers['retry-after']);
+  await stack.control('start', 'handler-sessions');
+  await until('the sessions', async () => (await stack.call('GET', '/api/sessions/active')).status === 200);
+});
+
 test('deploy/up prints the URL, where the admin key is, and curl lines', () => {
   assert.match(stack.output, new RegExp(`http://[^ ]*:${stack.port}`));
   assert.match(stack.output, /gamepicker\.conf/);

@@ -1,6 +1,6 @@
 // Brings a whole system up with deploy/up in a temporary folder, and gives tests real clients for it.
 import { execFile, execFileSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
@@ -66,6 +66,14 @@ export class Stack {
   down() {
     this.stop();
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** Changes settings in the instance's configuration; start() applies them. */
+  configure(settings) {
+    for (const [key, value] of Object.entries(settings)) {
+      this.config = this.config.replace(new RegExp(`^${key}=.*\\n`, 'm'), '') + `${key}=${value}\n`;
+    }
+    writeFileSync(join(this.dir, 'gamepicker.conf'), this.config);
   }
 
   setting(name) {

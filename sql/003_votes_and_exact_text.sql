@@ -1,3 +1,25 @@
+-- Text compares byte for byte. utf8mb4_bin does not: to it, a name and the same name with a space behind it are one. The
+-- collation that does has a name in MariaDB, and another in MySQL (whose part of the comment MariaDB passes over).
+ALTER TABLE games DROP FOREIGN KEY games_pack;  -- both ends change
+ALTER DATABASE COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE packs CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE games CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE sessions CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE session_games CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE voters CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE live_votes CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE channels CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE events CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE webhooks CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE webhook_patterns CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE webhook_deliveries CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE webhook_queue CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE webhook_logs CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE chat_messages CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE room_monitors CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE idempotency_keys CONVERT TO CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!50701 utf8mb4_0900_bin */;
+ALTER TABLE games ADD CONSTRAINT games_pack FOREIGN KEY (pack_name) REFERENCES packs (name);
+
 -- A vote in one round trip: the game's and the channel's rows, which all voters of a game wait for, are locked only
 -- within the server, which commits by itself. Measured against two calls: see the README's table.
 
@@ -17,15 +39,17 @@ DROP PROCEDURE record_vote;
 
 DELIMITER //
 
+-- Parameters and variables have the collation of the database, which is that of the columns.
+
 -- Writes an event and its deliveries: the last work of a transaction, since the channel's row lock is held from here to
 -- the COMMIT. p_webhook: NULL for all that want the type, 0 for none (a push to subscribers only), else that one, be it
 -- enabled or not (a test). Leaves the event's id in LAST_INSERT_ID().
 CREATE PROCEDURE enqueue_event(
-  IN p_channel VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-  IN p_type    VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-  IN p_family  VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-  IN p_body    MEDIUMTEXT   CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-  IN p_except  VARCHAR(64)  CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+  IN p_channel VARCHAR(200),
+  IN p_type    VARCHAR(100),
+  IN p_family  VARCHAR(100),
+  IN p_body    MEDIUMTEXT,
+  IN p_except  VARCHAR(64),
   IN p_webhook INT UNSIGNED
 ) MODIFIES SQL DATA SQL SECURITY INVOKER
 BEGIN
@@ -64,12 +88,12 @@ END //
 -- channel. p_now and p_vote are what the event tells of the vote: its time as text, and the "vote" member as JSON.
 -- p_commit: 1 commits a vote that counted right here, so that nobody waits for its locks over a round trip.
 CREATE PROCEDURE record_vote(
-  IN p_username VARCHAR(100)  CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-  IN p_type     VARCHAR(4)    CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+  IN p_username VARCHAR(100),
+  IN p_type     VARCHAR(4),
   IN p_voted_at DATETIME(3),
-  IN p_ticker   VARCHAR(16)   CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-  IN p_now      VARCHAR(30)   CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-  IN p_vote     VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+  IN p_ticker   VARCHAR(16),
+  IN p_now      VARCHAR(30),
+  IN p_vote     VARCHAR(1000),
   IN p_commit   TINYINT
 ) MODIFIES SQL DATA SQL SECURITY INVOKER
 BEGIN
@@ -77,8 +101,11 @@ BEGIN
   DECLARE v_session, v_session_game, v_game INT UNSIGNED;
   DECLARE v_games_played, v_upvotes, v_downvotes INT DEFAULT 0;
   DECLARE v_near_ms, v_near_chat_ms BIGINT;
-  DECLARE v_title VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-  DECLARE v_pack VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+  -- There is nothing behind the last second of the year 9999.
+  DECLARE v_second_later DATETIME(3) DEFAULT
+    IF(p_voted_at < '9999-12-31 23:59:58.999', p_voted_at + INTERVAL 1 SECOND, '9999-12-31 23:59:59.999');
+  DECLARE v_title VARCHAR(200);
+  DECLARE v_pack VARCHAR(100);
   DECLARE CONTINUE HANDLER FOR NOT FOUND BEGIN END;
 
   SELECT id INTO v_session FROM sessions WHERE active_marker = 1 LOCK IN SHARE MODE;
@@ -99,10 +126,10 @@ BEGIN
     IF ROW_COUNT() <> 1 THEN  -- who was not among the voters has no vote yet, neither live nor in an imported chat
       SELECT MIN(ABS(TIMESTAMPDIFF(MICROSECOND, voted_at, p_voted_at)) DIV 1000) INTO v_near_ms FROM live_votes
         WHERE session_id = v_session AND username = p_username
-        AND voted_at BETWEEN p_voted_at - INTERVAL 1 SECOND AND p_voted_at + INTERVAL 1 SECOND;
+        AND voted_at BETWEEN p_voted_at - INTERVAL 1 SECOND AND v_second_later;
       SELECT MIN(ABS(TIMESTAMPDIFF(MICROSECOND, sent_at, p_voted_at)) DIV 1000) INTO v_near_chat_ms FROM chat_messages
         WHERE session_id = v_session AND username = p_username AND vote IS NOT NULL
-        AND sent_at BETWEEN p_voted_at - INTERVAL 1 SECOND AND p_voted_at + INTERVAL 1 SECOND;
+        AND sent_at BETWEEN p_voted_at - INTERVAL 1 SECOND AND v_second_later;
       SET v_near_ms = LEAST(COALESCE(v_near_ms, v_near_chat_ms), COALESCE(v_near_chat_ms, v_near_ms));
     END IF;
     IF v_near_ms IS NOT NULL THEN
