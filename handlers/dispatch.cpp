@@ -88,16 +88,20 @@ Response Dispatcher::handle(Request& request) {
   const auto start = std::chrono::steady_clock::now();
   Response response = answer(request);
   make_conditional(request, response);
-  response.headers.emplace_back("X-Request-Id", request.request_id);
-  response.headers.emplace_back("Access-Control-Allow-Origin", api_.config.cors_origin);
-  if (api_.config.cors_origin != "*") response.headers.emplace_back("Vary", "Origin");
-  response.headers.emplace_back("Access-Control-Expose-Headers",
-                                "X-Total-Count, X-Absolute-Total, X-Prev-Last-Date, X-Request-Id");
+  add_common_headers(request, response);
   const auto elapsed = std::chrono::steady_clock::now() - start;
   log_debug(request.method + " " + request.path + " " + std::to_string(response.status) + " " +
             std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count()) + " us " +
             request.request_id);
   return response;
+}
+
+void Dispatcher::add_common_headers(const Request& request, Response& response) const {
+  response.headers.emplace_back("X-Request-Id", request.request_id);
+  response.headers.emplace_back("Access-Control-Allow-Origin", api_.config.cors_origin);
+  if (api_.config.cors_origin != "*") response.headers.emplace_back("Vary", "Origin");
+  response.headers.emplace_back("Access-Control-Expose-Headers",
+                                "X-Total-Count, X-Absolute-Total, X-Prev-Last-Date, X-Request-Id");
 }
 
 Response Dispatcher::answer(Request& request) {

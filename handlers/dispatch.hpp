@@ -13,6 +13,9 @@ class Dispatcher {
 
   Response handle(Request& request);
 
+  /// What every answer carries; handle() adds it to its own.
+  void add_common_headers(const Request& request, Response& response) const;
+
   /// How large a body of this method and path may be. Never throws.
   std::size_t max_body_bytes(const Request& request) const;
 

@@ -77,7 +77,8 @@ void check_schema(Api& api) {
 /// The dispatcher as the transport sees it.
 Service service_of(Dispatcher& dispatcher) {
   return {[&](const Request& request) { return dispatcher.max_body_bytes(request); },
-          [&](Request& request) { return dispatcher.handle(request); }};
+          [&](Request& request) { return dispatcher.handle(request); },
+          [&](const Request& request, Response& response) { dispatcher.add_common_headers(request, response); }};
 }
 
 int run_worker(const Config& config, const std::string& resource, int listen_socket) {

@@ -118,7 +118,7 @@ void serve_one(const Channel& channel, const Service& service) {
   read_target(channel, request);
   std::optional<Response> refused = read_body(channel, service.max_body_bytes(request), request.body);
   if (refused) {
-    refused->headers.emplace_back("X-Request-Id", request.request_id);
+    service.add_common_headers(request, *refused);
     refused->headers.emplace_back("Connection", "close");
   }
   write_response(channel, request, refused ? *refused : service.handle(request));

@@ -11,6 +11,7 @@ namespace gamepicker {
 struct Service {
   std::function<std::size_t(const Request&)> max_body_bytes;  ///< for this method and path, before the body is read
   std::function<Response(Request&)> handle;
+  std::function<void(const Request&, Response&)> add_common_headers;  ///< to an answer that `handle` did not make
 };
 
 /// Opens the unix socket workers accept on; a stale one is replaced. Throws std::system_error. The caller owns the
