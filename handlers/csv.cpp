@@ -11,12 +11,17 @@ namespace {
 struct Collector {
   std::vector<Row> rows;
   Row row;
+  int last_end = 0;
 
   static void on_field(void* text, size_t length, void* self) {
     static_cast<Collector*>(self)->row.emplace_back(static_cast<const char*>(text), length);
   }
-  static void on_row(int, void* self) {
+  /// `end`: the character that ended the row, -1 at the end of the text.
+  static void on_row(int end, void* self) {
     auto& collector = *static_cast<Collector*>(self);
+    const bool second_half = end == '\n' && collector.last_end == '\r' && collector.row.empty();  // of a CR LF
+    collector.last_end = second_half ? 0 : end;
+    if (second_half) return;
     collector.rows.push_back(std::move(collector.row));
     collector.row.clear();
   }
@@ -33,7 +38,7 @@ bool is_formula_after_quotes(std::string_view cell) {
 std::vector<Row> parse(std::string_view text) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   csv_parser parser;
-  if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI) != 0) throw std::bad_alloc();
+  if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI | CSV_REPALL_NL) != 0) throw std::bad_alloc();
   const std::unique_ptr<csv_parser, void (*)(csv_parser*)> guard(&parser, csv_free);
   Collector collector;
   const bool whole =

@@ -16,7 +16,7 @@ struct SyntaxError : std::runtime_error {
 
 using Row = std::vector<std::string>;
 
-/// The rows of a text; a byte order mark at its start and empty lines are passed over.
+/// The rows of a text, an empty line being a row without fields; a byte order mark at its start is passed over.
 std::vector<Row> parse(std::string_view text);
 
 /// Appends a row, ended by CR LF; fields are quoted where they must be.

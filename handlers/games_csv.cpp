@@ -225,14 +225,17 @@ struct Import {
 /// Puts the rows over the catalogue's games. Columns the file does not have keep their values.
 Import read_rows(const std::vector<csv::Row>& rows, Catalogue& catalogue, bool replace) {
   RowErrors errors;
-  if (rows.empty()) errors.add(1, "has no header");
-  const std::vector<const Column*> columns = rows.empty() ? std::vector<const Column*>() : read_header(rows[0], errors);
+  const auto header = std::ranges::find_if_not(rows, &csv::Row::empty);
+  if (header == rows.end()) errors.add(1, "has no header");
+  errors.throw_if_any();
+  const std::vector<const Column*> columns = read_header(*header, errors);
   errors.throw_if_any();
 
   Import import;
   std::map<GameKey, std::size_t> seen;
   std::map<std::string, std::size_t> tickers;
-  for (std::size_t i = 1; i < rows.size(); ++i) {
+  for (auto i = static_cast<std::size_t>(header - rows.begin()) + 1; i < rows.size(); ++i) {
+    if (rows[i].empty()) continue;  // an empty line
     try {
       if (rows[i].size() != columns.size()) {
         throw FieldError("has " + std::to_string(rows[i].size()) + " cells, the header has " +

@@ -189,4 +189,15 @@ BOOST_AUTO_TEST_CASE(the_media_type_is_read_whatever_its_case) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(rows_are_numbered_as_a_spreadsheet_does) {
+  for (const char* end : {"\n", "\r\n"}) {
+    const std::string line = end;
+    const Response response = import("pack_name,title,min_players,max_players" + line + "A,b,1,2" + line + line +
+                                     "A,\"two" + line + "lines\",1,2" + line + "A,c,1,x" + line + line);
+    BOOST_TEST(response.status == 400);
+    BOOST_TEST(at(response, "rows[0].row") == "5");
+    BOOST_TEST(response.body.find("\"row\":4") == std::string::npos);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
