@@ -108,17 +108,11 @@ class Transaction {
     return run_execute(sql, params, sizeof...(values));
   }
 
-  /// CALL of a procedure that ends with one SELECT. The rows must be gone before the next statement.
-  template <typename... Values>
-  Rows call(std::string_view sql, const Values&... values) {
-    const Param params[] = {param(values)..., Param(nullptr)};
-    return run_call(sql, params, sizeof...(values));
-  }
-
   /// CALL of a procedure that does all of the transaction's work and whose last parameter, which is added here, says
   /// whether it is to COMMIT as well: no lock is held over a round trip then. It is not, when this is a part of another
   /// transaction. A function whose procedure found a reason not to COMMIT must throw, which rolls back; otherwise
-  /// nothing is left to do. Throws CommitUnknown when the connection is lost meanwhile.
+  /// nothing is left to do. It ends with one SELECT, whose rows must be gone before the next statement. Throws
+  /// CommitUnknown when the connection is lost meanwhile.
   template <typename... Values>
   Rows call_and_commit(std::string_view sql, const Values&... values) {
     const bool commit = depth_ == 0;

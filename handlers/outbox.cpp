@@ -6,8 +6,6 @@
 namespace gamepicker::outbox {
 namespace {
 
-constexpr std::int64_t kNoWebhook = 0;
-
 void call(db::Transaction& tx, const Event& event, const std::string& body,
           const std::optional<std::string>& except_socket_id, std::optional<std::int64_t> webhook_id) {
   tx.execute(kEnqueueEvent, event.channel, event.type, event_family(event.type), body, except_socket_id, webhook_id);

@@ -55,7 +55,7 @@ struct Membership {
   bool live = false;             ///< its events come as they happen
   std::uint64_t live_since = 0;  ///< the channel's offset when that began
   std::vector<Subscribe> pending;
-  std::optional<Recovery> recovery;
+  std::unique_ptr<Recovery> recovery;  ///< few have one, and it is large
 };
 
 /// One connection: its socket, what it still has to send, and what it is allowed. Lives in Connections, which

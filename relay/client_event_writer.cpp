@@ -21,9 +21,6 @@ constexpr milliseconds kLongestBackOff{2'000};
 constexpr std::size_t kMaxWaiting = 10'000;
 constexpr std::size_t kPerTransaction = 100;
 
-/// To subscribers only: webhooks hear of client events in a form of their own.
-constexpr std::int64_t kNoWebhook = 0;
-
 }  // namespace
 
 ClientEventWriter::ClientEventWriter(const Config& config, Feed& feed)
@@ -105,8 +102,9 @@ std::string ClientEventWriter::write_one(const ClientEvent& event) {
   }
   SqlValue except = nullptr;
   if (!event.except.empty()) except = event.except;
+  // Webhooks hear of client events in a form of their own.
   database_.execute(outbox::kEnqueueEvent,
-                    {event.channel, event.type, event_family(event.type), event.body, except, kNoWebhook});
+                    {event.channel, event.type, event_family(event.type), event.body, except, outbox::kNoWebhook});
   return {};
 }
 

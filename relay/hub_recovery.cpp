@@ -36,7 +36,7 @@ void Hub::recover(Client& client, Membership& membership, Subscribe subscribe, s
     const bool recovered = seen <= channel.head;
     return answer(client, subscribe, recovered, recovered ? seen : channel.head);
   }
-  membership.recovery = Recovery{seen, until, std::move(subscribe), true};
+  membership.recovery = std::make_unique<Recovery>(Recovery{seen, until, std::move(subscribe), true});
   ++client.recovering;
   channel.recovering.push_back(&client);
   if (!catch_up(client, membership)) ask_for_history(channel);

@@ -53,6 +53,21 @@ BOOST_AUTO_TEST_CASE(every_answer_carries_request_id_and_cors_headers) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_configured_origin_is_told_with_vary_and_the_headers_scripts_may_read) {
+  Config config = api.config;
+  config.cors_origin = "https://dashboard.example";
+  Api strict(config);
+  Dispatcher strict_dispatcher(strict, "");
+  Request request;
+  request.method = "GET";
+  request.path = "/api/stats";
+  const Response response = send(strict_dispatcher, request);
+  BOOST_TEST(header(response, "Access-Control-Allow-Origin") == "https://dashboard.example");
+  BOOST_TEST(header(response, "Vary") == "Origin");
+  BOOST_TEST(header(response, "Access-Control-Expose-Headers") ==
+             "X-Total-Count, X-Absolute-Total, X-Prev-Last-Date, X-Request-Id");
+}
+
 BOOST_AUTO_TEST_CASE(preflight_is_answered_with_204) {
   const Response response = call("OPTIONS", "/api/sessions");
   BOOST_TEST(response.status == 204);
