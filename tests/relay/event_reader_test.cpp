@@ -224,6 +224,7 @@ BOOST_AUTO_TEST_CASE(an_untracked_channel_falls_silent_and_can_be_tracked_again)
   track("sessions");
   track("session.3");
   reader.untrack("sessions");
+  track("orders");  // requests are taken in order: with this answer the one before it holds
   insert("sessions");
   insert("session.3");
   CHECK_FRAMES("session.3:1");
