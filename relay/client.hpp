@@ -126,7 +126,7 @@ class Client : public TimerWheel::Entry {
   SteadyTime last_heard;
   std::optional<SteadyTime> leave_at;  ///< when a stopping relay closes it
   std::string inbox;                   ///< the incomplete request
-  std::string address;                 ///< as the proxy says; empty when unknown
+  std::string address;                 ///< its own, or as the proxy says; empty when unknown
   FrameParser parser;
 
   // Kept by Protocol.

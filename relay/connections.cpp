@@ -46,10 +46,11 @@ Connections::~Connections() {
   flush({});
 }
 
-void Connections::add(int socket, SteadyTime now) {
+void Connections::add(int socket, std::string address, SteadyTime now) {
   const auto slot = static_cast<std::size_t>(socket);
   if (slot >= clients_.size()) clients_.resize(slot + 1);
   clients_[slot] = std::make_unique<Client>(socket, dirty_, config_.relay_max_queue_bytes, now);
+  clients_[slot]->address = std::move(address);
   ++count_;
   epoll_.add(socket, kReadEvents);
   arm(*clients_[slot]);
@@ -121,9 +122,9 @@ bool Connections::origin_allowed(const std::string& origin) const {
 void Connections::upgrade(Client& client, const UpgradeRequest& request, SteadyTime now) {
   if (request.path != kPath) return refuse(client, 404, "Not found", now);
   if (!origin_allowed(request.origin)) return refuse(client, 403, "Origin not allowed", now);
-  if (!admission_.admit(request.address)) return refuse(client, 503, "Too many connections", now);
+  if (client.address.empty()) client.address = request.address;
+  if (!admission_.admit(client.address)) return refuse(client, 503, "Too many connections", now);
   client.admitted = true;
-  client.address = request.address;
   client.since = now;
   client.open(upgrade_response(request));
   protocol_.opened(client, request.token, now);

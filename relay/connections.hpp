@@ -27,8 +27,8 @@ class Connections {
   Connections(const Connections&) = delete;
   Connections& operator=(const Connections&) = delete;
 
-  /// Takes over a connected, non-blocking socket.
-  void add(int socket, SteadyTime now);
+  /// Takes over a connected, non-blocking socket. `address`: of the peer; empty when a proxy will say.
+  void add(int socket, std::string address, SteadyTime now);
   /// What epoll reported of one of them.
   void ready(int socket, std::uint32_t events, SteadyTime now);
   /// Runs the deadlines that have come.
@@ -39,10 +39,9 @@ class Connections {
 
   /// Closes all with 1012 over the next seconds; requests not yet upgraded end at once.
   void drain(SteadyTime now);
-  /// Ends what is left.
   /// A message for the client with this id, if it is still there.
   void reply(int socket, const std::string& socket_id, std::string_view json);
-
+  /// Ends what is left.
   void kill_all();
 
   std::size_t count() const { return count_; }

@@ -3,12 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <system_error>
-
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include <utility>
 
 #include "shared/log.hpp"
 
@@ -18,35 +13,17 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kBacklog = 4096;
 constexpr int kAcceptsPerTick = 256;
-constexpr int kSendBuffer = 64 * 1024;     // what the kernel may hold for a client that does not read
 constexpr milliseconds kAcceptPause{100};  // out of descriptors, or full
 constexpr milliseconds kStopLimit{8'000};  // leaves two seconds of the ten for the other threads
 
-[[noreturn]] void fail(const std::string& what) {
-  throw std::system_error(errno, std::generic_category(), what);
-}
-
-int listen_on(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof address.sun_path) {
-    throw std::system_error(ENAMETOOLONG, std::generic_category(), "RELAY_SOCKET " + path);
+std::vector<Listener> listen_as(const Config& config) {
+  std::vector<Listener> listeners;
+  listeners.push_back(Listener::on_path(config.relay_socket));
+  if (!config.relay_listen.empty()) {
+    listeners.push_back(Listener::on_port(config.relay_listen, config.relay_proxies));
   }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (listener < 0) fail("socket");
-  ::unlink(path.c_str());  // of a relay that was killed
-  // nginx' workers run as another user; who may get here is decided by the folder.
-  if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::chmod(path.c_str(), 0666) != 0 || ::listen(listener, kBacklog) != 0) {
-    const int error = errno;
-    ::close(listener);
-    errno = error;
-    fail("cannot listen on " + path);
-  }
-  return listener;
+  return listeners;
 }
 
 }  // namespace
@@ -60,14 +37,10 @@ IoLoop::IoLoop(const Config& config, Mailbox& mailbox, ChannelTracker& tracker, 
       hub_(tracker, history),
       protocol_(config, hub_, client_events),
       connections_(config, epoll_, hub_, protocol_, now_),
-      listener_(listen_on(config.relay_socket)) {
-  epoll_.add(listener_, EPOLLIN);
+      listeners_(listen_as(config)) {
+  resume_accepting();
   epoll_.add(mailbox_.descriptor(), EPOLLIN);
   epoll_.add(stop_, EPOLLIN);
-}
-
-IoLoop::~IoLoop() {
-  if (listener_ >= 0) ::close(listener_);
 }
 
 void IoLoop::run() {
@@ -87,7 +60,7 @@ void IoLoop::tick() {
     const int descriptor = event.data.fd;
     if (descriptor == mailbox_.descriptor()) {
       mail = true;
-    } else if (descriptor == listener_) {
+    } else if (is_listener(descriptor)) {
       arrivals = true;
     } else if (descriptor == stop_) {
       begin_stop();
@@ -119,29 +92,35 @@ int IoLoop::timeout() const {
   return wait;
 }
 
+bool IoLoop::is_listener(int descriptor) const {
+  return std::ranges::any_of(listeners_, [&](const Listener& one) { return one.descriptor() == descriptor; });
+}
+
 void IoLoop::accept_some() {
-  for (int i = 0; i < kAcceptsPerTick; ++i) {
-    if (connections_.full()) return pause_accepting();
-    const int socket = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (socket < 0) {
-      if (errno == EAGAIN) return;
+  for (const Listener& listener : listeners_) {
+    for (int i = 0; i < kAcceptsPerTick; ++i) {
+      if (connections_.full()) return pause_accepting();
+      auto accepted = listener.accept();
+      if (accepted) {
+        connections_.add(accepted->socket, std::move(accepted->address), now_);
+        continue;
+      }
+      if (errno == EAGAIN) break;
       if (errno == EINTR || errno == ECONNABORTED) continue;
       log_error(std::string("accept: ") + std::strerror(errno));
       return pause_accepting();
     }
-    ::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
-    connections_.add(socket, now_);
   }
 }
 
 void IoLoop::pause_accepting() {
-  epoll_.remove(listener_);
+  for (const Listener& listener : listeners_) epoll_.remove(listener.descriptor());
   accepting_ = false;
   accept_again_ = now_ + kAcceptPause;
 }
 
 void IoLoop::resume_accepting() {
-  epoll_.add(listener_, EPOLLIN);
+  for (const Listener& listener : listeners_) epoll_.add(listener.descriptor(), EPOLLIN);
   accepting_ = true;
 }
 
@@ -165,9 +144,7 @@ void IoLoop::begin_stop() {
   stopping_ = true;
   stop_by_ = now_ + kStopLimit;
   epoll_.remove(stop_);
-  ::unlink(config_.relay_socket.c_str());
-  ::close(listener_);
-  listener_ = -1;
+  listeners_.clear();
   connections_.drain(now_);
 }
 

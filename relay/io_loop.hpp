@@ -1,10 +1,12 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "relay/connections.hpp"
 #include "relay/epoll.hpp"
 #include "relay/hub.hpp"
+#include "relay/listener.hpp"
 #include "relay/mailbox.hpp"
 #include "relay/protocol.hpp"
 #include "shared/config.hpp"
@@ -15,11 +17,10 @@ namespace gamepicker {
 /// but in epoll_wait.
 class IoLoop {
  public:
-  /// Listens on RELAY_SOCKET at once; throws std::system_error. All arguments outlive it. The loop ends when
-  /// `stop` (a signalfd or eventfd) becomes readable; it does not read it.
+  /// Listens on RELAY_SOCKET and RELAY_LISTEN at once; throws std::system_error or ConfigError. All arguments outlive
+  /// it. The loop ends when `stop` (a signalfd or eventfd) becomes readable; it does not read it.
   IoLoop(const Config& config, Mailbox& mailbox, ChannelTracker& tracker, History& history, ClientEvents& client_events,
          int stop);
-  ~IoLoop();
   IoLoop(const IoLoop&) = delete;
   IoLoop& operator=(const IoLoop&) = delete;
 
@@ -28,6 +29,7 @@ class IoLoop {
 
  private:
   void tick();
+  bool is_listener(int descriptor) const;
   void accept_some();
   void pause_accepting();
   void resume_accepting();
@@ -43,7 +45,7 @@ class IoLoop {
   Hub hub_;
   Protocol protocol_;
   Connections connections_;
-  int listener_ = -1;
+  std::vector<Listener> listeners_;  ///< none once it stops
   bool accepting_ = true;
   bool stopping_ = false;
   bool busy_ = false;  ///< work is left that waits for no descriptor

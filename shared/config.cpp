@@ -29,6 +29,8 @@ const std::array kKeys = {
     ConfigKey{"MAX_BODY_BYTES", &Config::max_body_bytes, 1024, 16'777'216},
     ConfigKey{"CORS_ORIGIN", &Config::cors_origin, 1, 255},
     ConfigKey{"RELAY_SOCKET", &Config::relay_socket, 1, 107},
+    ConfigKey{"RELAY_LISTEN", &Config::relay_listen, 3, 255},
+    ConfigKey{"RELAY_PROXIES", &Config::relay_proxies, 2, 4096},
     ConfigKey{"RELAY_NUDGE", &Config::relay_nudge, 1, 4096},
     ConfigKey{"RELAY_NUDGE_BIND", &Config::relay_nudge_bind, 1, 255},
     ConfigKey{"RELAY_MAX_CONNECTIONS", &Config::relay_max_connections, 1, 1'000'000},

@@ -40,6 +40,8 @@ struct Config {
   std::string cors_origin = "*";
 
   std::string relay_socket = "/run/gamepicker/relay.sock";
+  std::string relay_listen;
+  std::string relay_proxies;
   std::string relay_nudge = "/run/gamepicker/nudge.sock";
   std::string relay_nudge_bind;
   std::uint64_t relay_max_connections = 10000;

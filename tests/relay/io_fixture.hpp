@@ -54,10 +54,15 @@ class NoHistory final : public History, public ClientEvents {
   Feed& feed_;
 };
 
-/// A raw client on a unix socket. Every wait ends after five seconds with a failed requirement.
+/// A TCP port of the loopback address that nobody uses at the moment.
+std::uint16_t free_port();
+
+/// A raw client on a unix socket or a TCP port of the loopback address. Every wait ends after five seconds with a
+/// failed requirement.
 class RawClient {
  public:
   explicit RawClient(const std::string& path);
+  explicit RawClient(std::uint16_t port);
   ~RawClient();
   RawClient(const RawClient&) = delete;
   RawClient& operator=(const RawClient&) = delete;

@@ -10,6 +10,7 @@ namespace gamepicker {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::free_port;
 using testing::IoFixture;
 using testing::RawClient;
 using Clock = std::chrono::steady_clock;
@@ -45,6 +46,21 @@ BOOST_AUTO_TEST_CASE(a_burst_larger_than_the_queue_does_not_hurt_a_client_that_r
   const auto client = connect_subscribed(1);
   for (std::uint64_t i = 1; i <= 400; ++i) publish("session.1", i, std::string(100, 'x'));
   for (int i = 0; i < 400; ++i) BOOST_TEST_REQUIRE(client->next_text().size() == 100u);
+}
+
+BOOST_AUTO_TEST_CASE(a_tcp_port_counts_peers_and_believes_the_address_of_a_proxy_only) {
+  for (const bool proxy : {false, true}) {
+    IoFixture io;
+    const std::uint16_t port = free_port();
+    io.config.relay_listen = "127.0.0.1:" + std::to_string(port);
+    io.config.relay_proxies = proxy ? "10.1.1.1,127.0.0.1" : "10.1.1.1,127.0.0.11";
+    io.config.relay_max_connections_per_address = 1;
+    io.start();
+    RawClient first(port), second(port);
+    BOOST_TEST(first.upgrade("X-Real-IP: 192.0.2.1\r\n").starts_with("HTTP/1.1 101 "));
+    BOOST_TEST(second.upgrade("X-Real-IP: 192.0.2.2\r\n").starts_with(proxy ? "HTTP/1.1 101 " : "HTTP/1.1 503 "));
+    BOOST_TEST(io.connect() != nullptr);  // the unix socket is served too
+  }
 }
 
 BOOST_AUTO_TEST_CASE(too_many_connections_are_refused_with_503_before_the_upgrade) {
