@@ -36,8 +36,10 @@ struct Subscribe {
   std::string channel;
   std::optional<std::int64_t> session_id;  ///< it was named by its session, and so is the answer
   std::optional<std::uint64_t> offset;     ///< everything up to here was seen
+  std::string info = "{}";                 ///< JSON; what a presence channel tells of the client
   std::string ack;
   std::shared_ptr<SubscribeBatch> batch;
+  std::shared_ptr<const std::string> members;  ///< of a presence channel; for the answer
 };
 
 /// A member that is still getting what it has missed.
@@ -48,6 +50,12 @@ struct Recovery {
   bool ready = true;               ///< it has taken what it was sent
 };
 
+/// A client's place in a presence channel. It is given back when the membership ends.
+struct Seat {
+  std::string user;
+  std::vector<std::pair<std::uint64_t, Subscribe>> waiting;  ///< by the tickets of their questions
+};
+
 /// One channel of one client; the other half is Channel::members[index].
 struct Membership {
   Channel* channel = nullptr;
@@ -56,6 +64,7 @@ struct Membership {
   std::uint64_t live_since = 0;  ///< the channel's offset when that began
   std::vector<Subscribe> pending;
   std::unique_ptr<Recovery> recovery;  ///< few have one, and it is large
+  std::unique_ptr<Seat> seat;          ///< likewise
 };
 
 /// One connection: its socket, what it still has to send, and what it is allowed. Lives in Connections, which

@@ -1,23 +1,17 @@
 #include "relay/client_event_writer.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <iterator>
 #include <utility>
 
 #include "relay/replies.hpp"
 #include "shared/events.hpp"
-#include "shared/log.hpp"
 #include "shared/outbox.hpp"
 #include "shared/polls.hpp"
 
 namespace gamepicker {
 namespace {
 
-using std::chrono::milliseconds;
-
-constexpr milliseconds kFirstBackOff{100};
-constexpr milliseconds kLongestBackOff{2'000};
 constexpr std::size_t kMaxWaiting = 10'000;
 constexpr std::size_t kPerTransaction = 100;
 
@@ -26,37 +20,23 @@ constexpr std::size_t kPerTransaction = 100;
 ClientEventWriter::ClientEventWriter(const Config& config, Feed& feed)
     : feed_(feed), database_(config), nudge_(config.relay_nudge) {}
 
-ClientEventWriter::~ClientEventWriter() {
-  stop();
-}
-
 void ClientEventWriter::start() {
-  thread_ = std::thread([this] { run(); });
-}
-
-void ClientEventWriter::stop() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  worker_.start([this] { run(); });
 }
 
 bool ClientEventWriter::write(ClientEvent event) {
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(worker_.mutex());
     if (events_.size() >= kMaxWaiting) return false;
     events_.push_back(std::move(event));
   }
-  changed_.notify_all();
+  worker_.notify();
   return true;
 }
 
 std::vector<ClientEvent> ClientEventWriter::wait_for_events() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return stopping_ || !events_.empty(); });
-  if (stopping_) return {};
+  std::unique_lock lock(worker_.mutex());
+  if (!worker_.wait(lock, [this] { return !events_.empty(); })) return {};
   const auto end = events_.begin() + static_cast<std::ptrdiff_t>(std::min(events_.size(), kPerTransaction));
   std::vector<ClientEvent> taken(std::make_move_iterator(events_.begin()), std::make_move_iterator(end));
   events_.erase(events_.begin(), end);
@@ -65,16 +45,7 @@ std::vector<ClientEvent> ClientEventWriter::wait_for_events() {
 
 void ClientEventWriter::run() {
   for (auto events = wait_for_events(); !events.empty(); events = wait_for_events()) {
-    for (milliseconds delay = kFirstBackOff;; delay = std::min(2 * delay, kLongestBackOff)) {
-      try {
-        write_all(events);
-        break;
-      } catch (const DatabaseError& error) {
-        log_warning(std::string("client events: ") + error.what());
-        std::unique_lock lock(mutex_);
-        if (changed_.wait_for(lock, delay, [this] { return stopping_; })) return;
-      }
-    }
+    if (!worker_.persist("client events", [&] { write_all(events); })) return;
   }
 }
 

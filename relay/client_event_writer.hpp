@@ -1,12 +1,11 @@
 #pragma once
 
-#include <condition_variable>
-#include <mutex>
-#include <thread>
+#include <string>
 #include <vector>
 
 #include "relay/database.hpp"
 #include "relay/feed.hpp"
+#include "relay/worker.hpp"
 #include "shared/nudge.hpp"
 
 namespace gamepicker {
@@ -17,11 +16,10 @@ class ClientEventWriter final : public ClientEvents {
  public:
   /// Both outlive it.
   ClientEventWriter(const Config& config, Feed& feed);
-  ~ClientEventWriter() override;
 
   void start();
   /// What was not answered may or may not be written.
-  void stop();
+  void stop() { worker_.stop(); }
 
   bool write(ClientEvent event) override;
 
@@ -35,11 +33,8 @@ class ClientEventWriter final : public ClientEvents {
   Feed& feed_;
   Database database_;
   Nudge nudge_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
   std::vector<ClientEvent> events_;
-  bool stopping_ = false;
-  std::thread thread_;
+  Worker worker_;  ///< last, so that its thread ends first
 };
 
 }  // namespace gamepicker

@@ -315,10 +315,10 @@ void Connections::drain(SteadyTime now) {
   }
 }
 
-void Connections::reply(int socket, const std::string& socket_id, std::string_view json) {
+Client* Connections::find(int socket, const std::string& socket_id) const {
   const auto slot = static_cast<std::size_t>(socket);
   Client* client = slot < clients_.size() ? clients_[slot].get() : nullptr;
-  if (client != nullptr && client->socket_id == socket_id) client->reply(json);
+  return client != nullptr && client->socket_id == socket_id ? client : nullptr;
 }
 
 void Connections::kill_all() {

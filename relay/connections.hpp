@@ -39,8 +39,8 @@ class Connections {
 
   /// Closes all with 1012 over the next seconds; requests not yet upgraded end at once.
   void drain(SteadyTime now);
-  /// A message for the client with this id, if it is still there.
-  void reply(int socket, const std::string& socket_id, std::string_view json);
+  /// The client with this id, null when it is not there any more.
+  Client* find(int socket, const std::string& socket_id) const;
   /// Ends what is left.
   void kill_all();
 

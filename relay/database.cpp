@@ -54,11 +54,22 @@ std::string connection_string(const Config& config) {
   return text + "host=localhost";
 }
 
-/// The client library's own socket.
-int socket_of(Poco::Data::Session& session) {
+MYSQL* handle_of(Poco::Data::Session& session) {
   auto* impl = dynamic_cast<Poco::Data::MySQL::SessionImpl*>(session.impl());
   if (impl == nullptr) throw DatabaseError("not a MySQL session");
-  return static_cast<int>(mysql_get_socket(impl->handle()));
+  return impl->handle();
+}
+
+/// The client library's own socket.
+int socket_of(Poco::Data::Session& session) {
+  return static_cast<int>(mysql_get_socket(handle_of(session)));
+}
+
+/// Poco's own begin() turns autocommit off and leaves it off after the end: every later statement would open a
+/// transaction that nobody ends.
+void run_plain(Poco::Data::Session& session, const char* sql) {
+  MYSQL* handle = handle_of(session);
+  if (mysql_query(handle, sql) != 0) throw DatabaseError(std::string(mysql_error(handle)) + " in: " + sql);
 }
 
 SqlValue read_field(Poco::Data::RecordSet& records, std::size_t column, std::size_t row) {
@@ -239,7 +250,7 @@ std::size_t Database::execute(std::string_view sql, SqlValues parameters) {
 void Database::transaction(const std::function<void()>& work) {
   commit_unknown_ = false;
   connect();
-  guarded([&] { session_->poco.begin(); });
+  guarded([&] { run_plain(session_->poco, "START TRANSACTION"); });
   try {
     work();
   } catch (...) {
@@ -249,7 +260,7 @@ void Database::transaction(const std::function<void()>& work) {
   }
   if (!session_) throw DatabaseError("the session was lost within a transaction");
   commit_unknown_ = true;
-  guarded([&] { session_->poco.commit(); });
+  guarded([&] { run_plain(session_->poco, "COMMIT"); });
   commit_unknown_ = false;
 }
 

@@ -23,8 +23,8 @@ struct HistoryPage {
   std::string channel;
   std::uint64_t after = 0;       ///< as it was asked for
   std::uint64_t head = 0;        ///< the channel's newest offset, read before the frames
-  std::uint64_t first = 0;       ///< the first offset found; 0 when there was none
-  std::uint64_t last = 0;        ///< the last one
+  std::uint64_t tail = 0;        ///< events up to this offset are not kept for subscribers any more
+  std::uint64_t last = 0;        ///< the last offset found; 0 when there was none
   std::vector<FramePtr> frames;  ///< in offset order
 };
 
@@ -51,6 +51,27 @@ struct ClientEventResult {
   std::string error;
 };
 
+/// A client that enters a presence channel, or is in it and asks who else is. All answers carry its ticket.
+struct PresenceRequest {
+  std::string channel;
+  std::string user;
+  std::string info;       ///< JSON; of the member's first connection it stays
+  bool enters = true;     ///< counts as one more connection of the user, until Presence::leave()
+  int socket = -1;        ///< who gets the answer
+  std::string socket_id;  ///< still the same one
+  std::uint64_t ticket = 0;
+};
+
+/// Who is in the channel, as of an offset: the joins and leaves behind it tell what changes.
+struct PresenceAnswer {
+  int socket = -1;
+  std::string socket_id;
+  std::string channel;
+  std::uint64_t ticket = 0;
+  std::uint64_t offset = 0;
+  std::shared_ptr<const std::string> members;  ///< {"count","ids","hash"}; null when there is no room for one more
+};
+
 /// What the event reader tells the I/O side. Thread-safe; called from the reader's thread. Calls arrive in
 /// the order they are made, which is what makes "the answer, then everything after it" hold.
 class Feed {
@@ -69,6 +90,9 @@ class Feed {
 
   /// What became of a client's event. Exactly one for each that ClientEvents::write() took.
   virtual void written(ClientEventResult result) = 0;
+
+  /// The answer to Presence::ask(). Exactly one for each.
+  virtual void present(PresenceAnswer answer) = 0;
 };
 
 /// Reads what clients have missed. Thread-safe, never blocks.
@@ -100,6 +124,18 @@ class ChannelTracker {
 
   /// The last local subscriber left. Only called for a channel that was answered with a head.
   virtual void untrack(std::string channel) = 0;
+};
+
+/// Who is in which presence channel, over all relays. Thread-safe, never blocks.
+class Presence {
+ public:
+  virtual ~Presence() = default;
+
+  /// Answers Feed::present() once the database knows of it.
+  virtual void ask(PresenceRequest request) = 0;
+
+  /// One connection fewer. Once for each ask() with `enters`, be it answered yet or not, be there room or not.
+  virtual void leave(std::string channel, std::string user) = 0;
 };
 
 }  // namespace gamepicker

@@ -1,23 +1,17 @@
 #include "relay/history_reader.hpp"
 
 #include <algorithm>
-#include <chrono>
 
 #include "relay/event_rows.hpp"
-#include "shared/log.hpp"
 
 namespace gamepicker {
 namespace {
 
-using std::chrono::milliseconds;
-
-constexpr milliseconds kFirstBackOff{100};
-constexpr milliseconds kLongestBackOff{2'000};
 /// A page waits in the mailbox and in the queues of slow clients, so it is small. One event always fits.
 constexpr std::size_t kPageEvents = 500;
 constexpr std::size_t kPageBytes = 256 * 1024;
 
-constexpr std::string_view kReadHead = "SELECT head FROM channels WHERE name = ?";
+constexpr std::string_view kReadHead = "SELECT head, tail FROM channels WHERE name = ?";
 
 std::string read_page_sql() {
   return select_events() + "WHERE e.channel = ? AND e.seq > ? ORDER BY e.seq LIMIT " + std::to_string(kPageEvents);
@@ -25,37 +19,24 @@ std::string read_page_sql() {
 
 }  // namespace
 
-HistoryReader::HistoryReader(const Config& config, Feed& feed) : feed_(feed), database_(config) {}
-
-HistoryReader::~HistoryReader() {
-  stop();
-}
+HistoryReader::HistoryReader(const Config& config, Feed& feed)
+    : feed_(feed), kept_per_channel_(config.retention_events_per_channel), database_(config) {}
 
 void HistoryReader::start() {
-  thread_ = std::thread([this] { run(); });
-}
-
-void HistoryReader::stop() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  worker_.start([this] { run(); });
 }
 
 void HistoryReader::read(std::string channel, std::uint64_t after) {
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(worker_.mutex());
     questions_.emplace_back(std::move(channel), after);
   }
-  changed_.notify_all();
+  worker_.notify();
 }
 
 bool HistoryReader::wait_for_question(Question& question) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return stopping_ || !questions_.empty(); });
-  if (stopping_) return false;
+  std::unique_lock lock(worker_.mutex());
+  if (!worker_.wait(lock, [this] { return !questions_.empty(); })) return false;
   question = std::move(questions_.front());
   questions_.pop_front();
   return true;
@@ -64,16 +45,7 @@ bool HistoryReader::wait_for_question(Question& question) {
 void HistoryReader::run() {
   Question question;
   while (wait_for_question(question)) {
-    for (milliseconds delay = kFirstBackOff;; delay = std::min(2 * delay, kLongestBackOff)) {
-      try {
-        feed_.history(answer(question));
-        break;
-      } catch (const DatabaseError& error) {
-        log_warning(std::string("history: ") + error.what());
-        std::unique_lock lock(mutex_);
-        if (changed_.wait_for(lock, delay, [this] { return stopping_; })) return;
-      }
-    }
+    if (!worker_.persist("history", [&] { feed_.history(answer(question)); })) return;
   }
 }
 
@@ -84,15 +56,20 @@ HistoryPage HistoryReader::answer(const Question& question) {
   // The head first: what is committed in between then only makes the page longer than it had to be.
   const auto head = database_.query(kReadHead, {page.channel});
   page.head = head.empty() ? 0 : head.front().id(0);
+  page.tail = head.empty() ? 0 : head.front().id(1);
+  if (page.head > kept_per_channel_) page.tail = std::max(page.tail, page.head - kept_per_channel_);
+  // Of what lies before the tail some is still there, for webhooks: not for subscribers.
+  const std::uint64_t from = std::max(page.after, page.tail);
   std::size_t bytes = 0;
-  for (const SqlRow& row : database_.query(read_page_sql(), {page.channel, page.after})) {
-    FramePtr frame = read_frame(database_, row);
-    if (page.first == 0) page.first = row.id(2);
+  for (const SqlRow& row : database_.query(read_page_sql(), {page.channel, from})) {
+    if (page.last == 0) page.tail = std::max(page.tail, row.id(2) - 1);  // retention came in between
     page.last = row.id(2);
+    FramePtr frame = read_frame(database_, row);
     if (frame) bytes += frame->bytes.size();
     if (frame) page.frames.push_back(std::move(frame));
     if (bytes >= kPageBytes) break;
   }
+  if (page.last == 0 && from < page.head) page.tail = page.head;
   return page;
 }
 

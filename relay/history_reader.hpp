@@ -1,14 +1,13 @@
 #pragma once
 
-#include <condition_variable>
+#include <cstdint>
 #include <deque>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "relay/database.hpp"
 #include "relay/feed.hpp"
+#include "relay/worker.hpp"
 
 namespace gamepicker {
 
@@ -18,11 +17,10 @@ class HistoryReader final : public History {
  public:
   /// Both outlive it.
   HistoryReader(const Config& config, Feed& feed);
-  ~HistoryReader() override;
 
   void start();
   /// What was not answered stays so.
-  void stop();
+  void stop() { worker_.stop(); }
 
   void read(std::string channel, std::uint64_t after) override;
 
@@ -33,12 +31,10 @@ class HistoryReader final : public History {
   HistoryPage answer(const Question& question);
 
   Feed& feed_;
+  const std::uint64_t kept_per_channel_;
   Database database_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
   std::deque<Question> questions_;
-  bool stopping_ = false;
-  std::thread thread_;
+  Worker worker_;  ///< last, so that its thread ends first
 };
 
 }  // namespace gamepicker

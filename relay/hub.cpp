@@ -10,8 +10,7 @@
 namespace gamepicker {
 namespace {
 
-constexpr std::size_t kBatchFrames = 64;        // as many as one sendmsg takes
-constexpr std::size_t kMaxPendingReplies = 16;  // repeated subscribes to one channel before its answer
+constexpr std::size_t kBatchFrames = 64;  // as many as one sendmsg takes
 // Enough for a client that was away for a moment; for longer there is the event log.
 constexpr std::size_t kRecentFrames = 128;
 constexpr std::size_t kRecentBytes = 32 * 1024;
@@ -28,6 +27,7 @@ void deliver(Client& client, const FramePtr& frame) {
 }
 
 void answer(Client& client, const Subscribe& subscribe, std::optional<bool> recovered, std::uint64_t offset) {
+  if (!subscribe.offset) recovered.reset();
   if (!subscribe.batch) return client.reply(replies::subscribed(subscribe, offset, recovered));
   subscribe.batch->succeeded.push_back(subscribe.channel);
   if (--subscribe.batch->unanswered == 0) client.reply(replies::subscribed_batch(*subscribe.batch));
@@ -54,7 +54,8 @@ void forget_recent(Channel& channel) {
   channel.recent_bytes = 0;
 }
 
-Hub::Hub(ChannelTracker& tracker, History& history) : tracker_(tracker), history_(history) {
+Hub::Hub(ChannelTracker& tracker, History& history, Presence& presence)
+    : tracker_(tracker), history_(history), presence_(presence) {
   channel_for(std::string(kSessionsChannel)).permanent = true;
 }
 
@@ -129,6 +130,7 @@ void Hub::remove(Client& client, std::size_t membership) {
     if (subscribe.batch) answer_failure(client, subscribe, replies::kNotSubscribed);  // it has left before it was in
   }
   if (client.memberships[membership].recovery) end_recovery(client, client.memberships[membership]);
+  if (client.memberships[membership].seat) give_back_seat(client, client.memberships[membership]);
   std::size_t hole = client.memberships[membership].index;
   const auto move_into_hole = [&](std::size_t from) {
     if (from != hole) {

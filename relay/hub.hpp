@@ -51,12 +51,10 @@ class Hub {
  public:
   static constexpr std::size_t kSlice = 512;
   static constexpr std::size_t kMaxSubscriptions = 100;
-  /// A client that is further behind starts anew (websocket.md).
-  static constexpr std::uint64_t kMaxHistory = 10'000;
   enum class Outcome { done, too_many, not_subscribed };
 
-  /// Asks for the channel of all clients at once. Both outlive the hub.
-  Hub(ChannelTracker& tracker, History& history);
+  /// Asks for the channel of all clients at once. All outlive the hub.
+  Hub(ChannelTracker& tracker, History& history, Presence& presence);
 
   /// Every authenticated client hears `sessions`.
   void join_everybody(Client& client);
@@ -74,8 +72,11 @@ class Hub {
   void publish(const std::vector<FramePtr>& frames);
   void tracked(const std::string& name, std::optional<std::uint64_t> head);
   void history(const HistoryPage& page);
+  void present(Client& client, const PresenceAnswer& answer);
   /// The client has taken all that was queued for it.
   void drained(Client& client);
+  /// The relay is stopping: who leaves now is expected back at another one, and stays a member until its lease ends.
+  void keep_seats() { keep_seats_ = true; }
 
   /// Queues pending events for up to kSlice subscribers. Returns whether there is more to do.
   bool deliver_slice();
@@ -91,6 +92,8 @@ class Hub {
   std::size_t deliver_pass(Channel& channel, std::size_t budget);
 
   void settle(Client& client, Membership& membership, Subscribe subscribe);
+  void take_seat(Client& client, Membership& membership, Subscribe subscribe);
+  void give_back_seat(Client& client, Membership& membership);
   void recover(Client& client, Membership& membership, Subscribe subscribe, std::uint64_t seen);
   void serve(Client& client, Membership& membership, const HistoryPage& page);
   bool catch_up(Client& client, Membership& membership);
@@ -100,8 +103,11 @@ class Hub {
 
   ChannelTracker& tracker_;
   History& history_;
+  Presence& presence_;
   std::unordered_map<std::string, std::unique_ptr<Channel>> channels_;
   std::deque<Channel*> active_;  ///< channels with pending events
+  std::uint64_t tickets_ = 0;
+  bool keep_seats_ = false;
 };
 
 }  // namespace gamepicker

@@ -7,8 +7,11 @@
 #include "relay/client.hpp"
 #include "relay/hub.hpp"
 
-/// What the two halves of the hub share.
+/// What the parts of the hub share.
 namespace gamepicker {
+
+/// Repeated subscribes to one channel before its answer.
+inline constexpr std::size_t kMaxPendingReplies = 16;
 
 std::vector<Membership>::iterator membership_of(Client& client, const Channel& channel);
 

@@ -4,6 +4,7 @@
 
 #include "relay/hub.hpp"
 #include "relay/hub_parts.hpp"
+#include "shared/events.hpp"
 
 namespace gamepicker {
 namespace {
@@ -14,13 +15,16 @@ constexpr std::uint16_t kSlowConsumer = 4410;
 /// Whether a page can bring somebody with this offset up to date without a gap.
 bool reaches(const HistoryPage& page, std::uint64_t seen) {
   if (seen >= page.head) return seen == page.head || seen <= page.last;
-  return page.head - seen <= Hub::kMaxHistory && page.first != 0 && page.first <= seen + 1;
+  return seen >= page.tail;
 }
 
 }  // namespace
 
 void Hub::settle(Client& client, Membership& membership, Subscribe subscribe) {
   Channel& channel = *membership.channel;
+  if (is_presence_channel(channel.name) && !subscribe.members) {
+    return take_seat(client, membership, std::move(subscribe));
+  }
   if (subscribe.offset && !membership.recovery) {
     const std::uint64_t seen = *subscribe.offset;
     return recover(client, membership, std::move(subscribe), seen);

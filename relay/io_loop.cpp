@@ -28,14 +28,13 @@ std::vector<Listener> listen_as(const Config& config) {
 
 }  // namespace
 
-IoLoop::IoLoop(const Config& config, Mailbox& mailbox, ChannelTracker& tracker, History& history,
-               ClientEvents& client_events, int stop)
+IoLoop::IoLoop(const Config& config, Mailbox& mailbox, const Backend& backend, int stop)
     : config_(config),
       mailbox_(mailbox),
       stop_(stop),
       now_(Clock::now()),
-      hub_(tracker, history),
-      protocol_(config, hub_, client_events),
+      hub_(backend.tracker, backend.history, backend.presence),
+      protocol_(config, hub_, backend.client_events),
       connections_(config, epoll_, hub_, protocol_, now_),
       listeners_(listen_as(config)) {
   resume_accepting();
@@ -132,7 +131,12 @@ void IoLoop::take_mail() {
     void operator()(const HistoryPage& page) const { loop.hub_.history(page); }
     void operator()(const ClientEventResult& result) const {
       const std::string reply = Protocol::written(result);
-      if (!reply.empty()) loop.connections_.reply(result.socket, result.socket_id, reply);
+      Client* client = reply.empty() ? nullptr : loop.connections_.find(result.socket, result.socket_id);
+      if (client != nullptr) client->reply(reply);
+    }
+    void operator()(const PresenceAnswer& answer) const {
+      Client* client = loop.connections_.find(answer.socket, answer.socket_id);
+      if (client != nullptr) loop.hub_.present(*client, answer);
     }
   };
   for (const Mailbox::Item& item : mailbox_.take()) std::visit(Handler{*this}, item);
@@ -145,6 +149,7 @@ void IoLoop::begin_stop() {
   stop_by_ = now_ + kStopLimit;
   epoll_.remove(stop_);
   listeners_.clear();
+  hub_.keep_seats();
   connections_.drain(now_);
 }
 

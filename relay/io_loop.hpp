@@ -13,14 +13,21 @@
 
 namespace gamepicker {
 
+/// Those who answer the I/O thread through its mailbox.
+struct Backend {
+  ChannelTracker& tracker;
+  History& history;
+  ClientEvents& client_events;
+  Presence& presence;
+};
+
 /// The relay's I/O thread: accepts, reads, distributes and sends. Never touches the database and never blocks
 /// but in epoll_wait.
 class IoLoop {
  public:
   /// Listens on RELAY_SOCKET and RELAY_LISTEN at once; throws std::system_error or ConfigError. All arguments outlive
   /// it. The loop ends when `stop` (a signalfd or eventfd) becomes readable; it does not read it.
-  IoLoop(const Config& config, Mailbox& mailbox, ChannelTracker& tracker, History& history, ClientEvents& client_events,
-         int stop);
+  IoLoop(const Config& config, Mailbox& mailbox, const Backend& backend, int stop);
   IoLoop(const IoLoop&) = delete;
   IoLoop& operator=(const IoLoop&) = delete;
 

@@ -58,6 +58,10 @@ void Mailbox::written(ClientEventResult result) {
   put(std::move(result));
 }
 
+void Mailbox::present(PresenceAnswer answer) {
+  put(std::move(answer));
+}
+
 void Mailbox::put(Item item) {
   {
     const std::lock_guard lock(mutex_);

@@ -16,7 +16,7 @@ class Mailbox final : public Feed {
     std::string channel;
     std::optional<std::uint64_t> head;
   };
-  using Item = std::variant<std::vector<FramePtr>, Tracked, HistoryPage, ClientEventResult>;
+  using Item = std::variant<std::vector<FramePtr>, Tracked, HistoryPage, ClientEventResult, PresenceAnswer>;
 
   /// Throws std::system_error.
   Mailbox();
@@ -28,6 +28,7 @@ class Mailbox final : public Feed {
   void tracked(const std::string& channel, std::optional<std::uint64_t> head) override;
   void history(HistoryPage page) override;
   void written(ClientEventResult result) override;
+  void present(PresenceAnswer answer) override;
 
   /// Readable while there is something to take.
   int descriptor() const { return wake_; }

@@ -16,9 +16,11 @@
 #include "relay/database.hpp"
 #include "relay/event_reader.hpp"
 #include "relay/history_reader.hpp"
-#include "relay/housekeeper.hpp"
 #include "relay/io_loop.hpp"
 #include "relay/mailbox.hpp"
+#include "relay/poll_ender.hpp"
+#include "relay/presence_keeper.hpp"
+#include "relay/retention.hpp"
 #include "relay/webhook_service.hpp"
 #include "shared/config.hpp"
 #include "shared/log.hpp"
@@ -104,21 +106,27 @@ void run(const Config& config) {
   EventReader reader(config, mailbox, [&webhooks] { webhooks.wake(); });
   HistoryReader history(config, mailbox);
   ClientEventWriter client_events(config, mailbox);
-  IoLoop loop(config, mailbox, reader, history, client_events, stop);
-  Housekeeper housekeeper(config);
+  PresenceKeeper presence(config, mailbox);
+  IoLoop loop(config, mailbox, {reader, history, client_events, presence}, stop);
+  PollEnder polls(config);
+  Retention retention(config);
 
   webhooks.start();
   reader.start();
   history.start();
   client_events.start();
-  housekeeper.start();
+  presence.start();
+  polls.start();
+  retention.start();
   LoopThread loop_thread(loop);
   log_info("listening on " + config.relay_socket);
 
   wait_readable(stop);  // the loop sees it too, and says goodbye to its clients meanwhile
   webhooks.stop();
   loop_thread.join();
-  housekeeper.stop();
+  retention.stop();
+  polls.stop();
+  presence.stop();
   client_events.stop();
   history.stop();
   reader.stop();

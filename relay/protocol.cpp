@@ -22,9 +22,10 @@ constexpr int kMaxAuthFailures = 3;
 constexpr std::size_t kMaxAckCharacters = 256;
 constexpr std::size_t kMaxMessageBytes = 65536;
 constexpr std::size_t kMaxBatch = 50;
-constexpr std::size_t kMaxEventName = 100;  // events.type
-constexpr std::size_t kMaxLabel = 200;      // sessions.poll_leading_label
-constexpr std::string_view kPresencePrefix = "presence-";
+constexpr std::size_t kMaxEventName = 100;       // events.type
+constexpr std::size_t kMaxLabel = 200;           // sessions.poll_leading_label
+constexpr std::size_t kMaxInfoBytes = 4096;      // presence_members.info
+constexpr std::size_t kMaxUserCharacters = 200;  // presence_members.user_id
 constexpr std::string_view kInvalidFormat = "Invalid message format";
 constexpr std::chrono::milliseconds kWriterFull{1'000};     ///< when to try again
 constexpr std::int64_t kMaxSafeInteger = 9007199254740991;  // what a JavaScript number holds
@@ -61,12 +62,12 @@ std::string channel_of(const JsonObject& message) {
 
 /// Whether it takes more than a token to be a member.
 bool is_guarded(std::string_view channel) {
-  return channel.starts_with("private-") || channel.starts_with(kPresencePrefix);
+  return channel.starts_with("private-") || is_presence_channel(channel);
 }
 
 /// A viewer's token names the guarded channels it opens; a * at the end stands for any rest.
 bool may_subscribe(const Client& client, std::string_view channel) {
-  if (!is_guarded(channel) || client.role >= Role::bot) return true;
+  if (!is_guarded(channel) || is_built_in_channel(channel) || client.role >= Role::bot) return true;
   return std::ranges::any_of(client.allowed_channels, [&](std::string_view pattern) {
     if (!pattern.ends_with('*')) return channel == pattern;
     pattern.remove_suffix(1);
@@ -161,6 +162,7 @@ void Protocol::authenticate(Client& client, const std::optional<std::string>& to
     if (++client.auth_failures >= kMaxAuthFailures) client.close(kUnauthenticated, "authentication failed");
     return;
   }
+  if (utf8_length(claims->subject) > kMaxUserCharacters) return client.close(kUnauthenticated, "name too long");
   client.role = claims->role;
   client.subject = claims->subject;
   client.allowed_channels = claims->channels;
@@ -194,6 +196,8 @@ void Protocol::on_subscribe(Client& client, const JsonObject& message, const std
   Subscribe wanted;
   wanted.ack = ack;
   wanted.offset = offset_of(message);
+  if (!message.is_null("data")) wanted.info = message.json("data").value_or(wanted.info);
+  if (wanted.info.size() > kMaxInfoBytes) return client.reply(replies::error(kInvalidFormat, ack));
   if (message.has("channel")) {
     wanted.channel = channel_of(message);
   } else {
@@ -212,13 +216,16 @@ void Protocol::on_subscribe_batch(Client& client, const JsonObject& message, con
   const auto batch = std::make_shared<SubscribeBatch>();
   batch->ack = ack;
   batch->unanswered = channels->size();
-  for (const std::string& channel : *channels) subscribe(client, {channel, {}, {}, {}, batch});
+  for (const std::string& channel : *channels) {
+    Subscribe wanted;
+    wanted.channel = channel;
+    wanted.batch = batch;
+    subscribe(client, std::move(wanted));
+  }
 }
 
 void Protocol::subscribe(Client& client, Subscribe wanted) {
-  if (!is_channel_name(wanted.channel) || wanted.channel.starts_with(kPresencePrefix)) {
-    return answer_failure(client, wanted, replies::kInvalidChannel);
-  }
+  if (!is_channel_name(wanted.channel)) return answer_failure(client, wanted, replies::kInvalidChannel);
   if (!may_subscribe(client, wanted.channel)) return answer_failure(client, wanted, replies::kForbidden);
   const Subscribe copy = wanted;
   if (hub_.subscribe(client, std::move(wanted)) == Hub::Outcome::too_many) {

@@ -44,6 +44,7 @@ std::string subscribed(const Subscribe& subscribe, std::uint64_t offset, std::op
   }
   json.field("channel", subscribe.channel).field("offset", offset);
   if (recovered) json.field("recovered", *recovered);
+  if (subscribe.members) json.raw_field("presence", *subscribe.members);
   return finish(json, subscribe.ack);
 }
 

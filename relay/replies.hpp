@@ -30,6 +30,7 @@ inline constexpr std::string_view kSessionNotFound = "Session not found";
 inline constexpr std::string_view kNotSubscribed = "Not subscribed";
 inline constexpr std::string_view kTooManySubscriptions = "Subscription limit reached";
 inline constexpr std::string_view kInvalidChannel = "Invalid channel name";
+inline constexpr std::string_view kChannelFull = "Presence channel is full";
 inline constexpr std::string_view kForbidden = "Insufficient permissions";
 
 }  // namespace gamepicker::replies

@@ -43,6 +43,10 @@ const std::array kKeys = {
     ConfigKey{"WEBHOOK_RETRY_SCHEDULE", &Config::webhook_retry_schedule, 1, 30 * kDay},
     ConfigKey{"WEBHOOK_TIMEOUT", &Config::webhook_timeout, 100, 30'000},
     ConfigKey{"WEBHOOK_WORKERS", &Config::webhook_workers, 1, 1024},
+    ConfigKey{"RETENTION_EVENTS", &Config::retention_events, 60'000, 3650 * kDay},
+    ConfigKey{"RETENTION_EVENTS_PER_CHANNEL", &Config::retention_events_per_channel, 1, 10'000'000},
+    ConfigKey{"RETENTION_WEBHOOK_LOGS", &Config::retention_webhook_logs, 60'000, 3650 * kDay},
+    ConfigKey{"RETENTION_CHAT", &Config::retention_chat, 60'000, 3650 * kDay},
     ConfigKey{"LIMIT_REQUESTS_PER_SECOND", &Config::limit_requests_per_second, 1, 1'000'000},
     ConfigKey{"LIMIT_LOGINS_PER_MINUTE", &Config::limit_logins_per_minute, 1, 1'000'000},
     ConfigKey{"LIMIT_HANDSHAKES_PER_MINUTE", &Config::limit_handshakes_per_minute, 1, 1'000'000},
@@ -144,6 +148,8 @@ void read_file(Config& config, const std::string& file) {
 
 std::string duration_text(Config::Milliseconds duration) {
   const auto count = duration.count();
+  if (count % static_cast<std::int64_t>(kDay) == 0)
+    return std::to_string(count / static_cast<std::int64_t>(kDay)) + "d";
   if (count % 3'600'000 == 0) return std::to_string(count / 3'600'000) + "h";
   if (count % 60'000 == 0) return std::to_string(count / 60'000) + "m";
   if (count % 1000 == 0) return std::to_string(count / 1000) + "s";

@@ -58,6 +58,11 @@ struct Config {
   Milliseconds webhook_timeout{5'000};
   std::uint64_t webhook_workers = 16;
 
+  Milliseconds retention_events{604'800'000};
+  std::uint64_t retention_events_per_channel = 10000;
+  Milliseconds retention_webhook_logs{2'592'000'000};
+  Milliseconds retention_chat{31'536'000'000};
+
   std::uint64_t limit_requests_per_second = 50;
   std::uint64_t limit_logins_per_minute = 10;
   std::uint64_t limit_handshakes_per_minute = 60;

@@ -18,6 +18,8 @@ constexpr std::array<std::string_view, 24> kEventTypes = {
     "presence_join",       "presence_leave",  "client_event",  "webhook.disabled",
 };
 
+constexpr std::string_view kPresencePrefix = "presence-";
+
 constexpr std::string_view kBodyStart = R"({"event":)";
 constexpr std::string_view kMessageStart = R"({"type":)";
 constexpr std::string_view kDataKey = R"(,"data":)";
@@ -55,12 +57,16 @@ bool is_channel_name(std::string_view name) {
   return !name.empty() && name.size() <= 200 && std::ranges::all_of(name, allowed);
 }
 
+bool is_presence_channel(std::string_view name) {
+  return name.starts_with(kPresencePrefix);
+}
+
 bool is_built_in_channel(std::string_view name) {
   return name == kSessionsChannel || name.starts_with("session.") || name.starts_with("presence-session.");
 }
 
 std::optional<std::int64_t> session_of_channel(std::string_view name) {
-  if (name.starts_with("presence-")) name.remove_prefix(std::string_view("presence-").size());
+  if (is_presence_channel(name)) name.remove_prefix(kPresencePrefix.size());
   if (!name.starts_with("session.")) return std::nullopt;
   name.remove_prefix(std::string_view("session.").size());
   std::int64_t number = 0;

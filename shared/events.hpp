@@ -40,6 +40,9 @@ bool is_channel_name(std::string_view name);
 /// Whether the channel is one of the server's own: sessions, session.<id>, presence-session.<id>.
 bool is_built_in_channel(std::string_view name);
 
+/// Whether the members of a channel are told of each other.
+bool is_presence_channel(std::string_view name);
+
 /// The session that a channel belongs to and that must exist: of "session.<n>" and "presence-session.<n>". 0, which no
 /// session has, for an odd spelling of these; nothing for every other channel.
 std::optional<std::int64_t> session_of_channel(std::string_view name);

@@ -55,11 +55,11 @@ JsonWriter& JsonWriter::key(std::string_view name) {
   return *this;
 }
 
-JsonWriter& JsonWriter::text_field(std::string_view name, std::string_view text) {
+JsonWriter& JsonWriter::text_key(std::string_view name) {
   separate();
   append_json_string(out_, name);
   out_ += ':';
-  append_json_string(out_, text);
+  comma_ = false;
   return *this;
 }
 

@@ -52,7 +52,8 @@ class JsonWriter {
     return key(name).value(content);
   }
   /// For a name that is not ours.
-  JsonWriter& text_field(std::string_view name, std::string_view text);
+  JsonWriter& text_key(std::string_view name);
+  JsonWriter& text_field(std::string_view name, std::string_view text) { return text_key(name).value(text); }
   JsonWriter& raw_field(std::string_view name, std::string_view json) { return key(name).raw(json); }
 
   const std::string& text() const { return out_; }

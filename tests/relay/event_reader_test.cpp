@@ -35,6 +35,7 @@ class RecordingFeed : public Feed {
 
   void history(HistoryPage) override {}
   void written(ClientEventResult) override {}
+  void present(PresenceAnswer) override {}
 
   void forget(const std::string& channel) {
     const std::lock_guard lock(mutex_);

@@ -42,13 +42,15 @@ class FakeTracker final : public ChannelTracker {
 };
 
 /// For loops that need no event log: nothing is in it, and nothing gets into it.
-class NoHistory final : public History, public ClientEvents {
+class NoHistory final : public History, public ClientEvents, public Presence {
  public:
   explicit NoHistory(Feed& feed) : feed_(feed) {}
   void read(std::string channel, std::uint64_t after) override {
     feed_.history({std::move(channel), after, 0, 0, 0, {}});
   }
   bool write(ClientEvent) override { return false; }
+  void ask(PresenceRequest) override {}
+  void leave(std::string, std::string) override {}
 
  private:
   Feed& feed_;

@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include <boost/test/unit_test.hpp>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,11 +14,33 @@
 #include "relay/history_reader.hpp"
 #include "relay/io_loop.hpp"
 #include "relay/mailbox.hpp"
+#include "relay/presence_keeper.hpp"
 #include "shared/events.hpp"
 #include "tests/relay/io_fixture.hpp"
 #include "tests/support/database.hpp"
 
 namespace gamepicker::testing {
+
+// Messages as they stand on the wire.
+
+inline std::string subscribe(const std::string& channel, const std::string& more = "") {
+  return R"({"type":"subscribe","channel":")" + channel + "\"" + more + "}";
+}
+
+inline std::string subscribed(const std::string& channel, int offset, const std::string& more = "") {
+  return R"({"type":"subscribed","channel":")" + channel + R"(","offset":)" + std::to_string(offset) + more + "}";
+}
+
+inline std::string error(const std::string& message) {
+  return R"({"type":"error","message":")" + message + "\"}";
+}
+
+/// The offset of an event message.
+inline std::uint64_t offset_in(const std::string& text) {
+  const auto at = text.rfind("\"offset\":");
+  BOOST_TEST_REQUIRE(at != std::string::npos, text);
+  return std::stoull(text.substr(at + 9));
+}
 
 /// One relay, but for its webhooks, over a real event log.
 class Relay {
@@ -28,21 +51,28 @@ class Relay {
         reader_(config_, mailbox_, [] {}),
         history_(config_, mailbox_),
         client_events_(config_, mailbox_),
-        loop_(config_, mailbox_, reader_, history_, client_events_, stop_),
+        presence_(config_, mailbox_, kTiming),
+        loop_(config_, mailbox_, {reader_, history_, client_events_, presence_}, stop_),
         thread_([this] { loop_.run(); }) {
     reader_.start();
     history_.start();
     client_events_.start();
+    presence_.start();
   }
 
   ~Relay() {
     ::eventfd_write(stop_, 1);
     thread_.join();
+    presence_.stop();
     client_events_.stop();
     history_.stop();
     reader_.stop();
     ::close(stop_);
   }
+
+  /// Short leases, so that tests need not wait long for the end of one.
+  static constexpr PresenceKeeper::Timing kTiming{std::chrono::milliseconds(1500), std::chrono::milliseconds(300),
+                                                  std::chrono::milliseconds(300)};
 
   const std::string& socket() const { return config_.relay_socket; }
 
@@ -60,6 +90,7 @@ class Relay {
   EventReader reader_;
   HistoryReader history_;
   ClientEventWriter client_events_;
+  PresenceKeeper presence_;
   IoLoop loop_;
   std::thread thread_;
 };
@@ -96,7 +127,11 @@ struct RelayFixture {
 
   std::unique_ptr<RawClient> connect(Role role = Role::admin, const std::string& name = "tester",
                                      const std::vector<std::string>& channels = {}) {
-    auto client = std::make_unique<RawClient>(relay->socket());
+    return connect_to(*relay, role, name, channels);
+  }
+  std::unique_ptr<RawClient> connect_to(const Relay& where, Role role = Role::admin, const std::string& name = "tester",
+                                        const std::vector<std::string>& channels = {}) {
+    auto client = std::make_unique<RawClient>(where.socket());
     client->upgrade("Authorization: Bearer " +
                     TokenAuthority(config.jwt_secret).issue(role, name, std::chrono::hours(1), channels) + "\r\n");
     const std::string greeting = client->next_text();

@@ -9,25 +9,6 @@ using namespace gamepicker::testing;
 
 namespace {
 
-std::string subscribe(const std::string& channel, const std::string& more = "") {
-  return R"({"type":"subscribe","channel":")" + channel + "\"" + more + "}";
-}
-
-std::string subscribed(const std::string& channel, int offset, const std::string& more = "") {
-  return R"({"type":"subscribed","channel":")" + channel + R"(","offset":)" + std::to_string(offset) + more + "}";
-}
-
-std::string error(const std::string& message) {
-  return R"({"type":"error","message":")" + message + "\"}";
-}
-
-/// The offset of an event message.
-std::uint64_t offset_in(const std::string& text) {
-  const auto at = text.rfind("\"offset\":");
-  BOOST_TEST_REQUIRE(at != std::string::npos, text);
-  return std::stoull(text.substr(at + 9));
-}
-
 /// Reads events up to this offset; they follow each other without a gap from `from`.
 void expect_contiguous(RawClient& client, std::uint64_t from, std::uint64_t to) {
   for (std::uint64_t offset = from; offset <= to; ++offset) BOOST_TEST_REQUIRE(offset_in(client.next_text()) == offset);
@@ -71,6 +52,8 @@ BOOST_AUTO_TEST_CASE(an_offset_that_is_up_to_date_gets_nothing_and_goes_live) {
 BOOST_AUTO_TEST_CASE(an_offset_older_than_what_is_kept_or_ahead_starts_anew_and_never_in_part) {
   commit("orders", 6);
   database.execute("DELETE FROM events WHERE seq <= 3");
+  // Before anybody has noted where they end, and then that the first five are gone for subscribers, be they there or
+  // not.
   for (const char* offset : {"0", "2", "7", "9007199254740991"}) {
     auto client = connect();
     client->send_text(subscribe("orders", std::string(R"(,"offset":)") + offset));
@@ -82,6 +65,32 @@ BOOST_AUTO_TEST_CASE(an_offset_older_than_what_is_kept_or_ahead_starts_anew_and_
   client->send_text(subscribe("orders", R"(,"offset":3)"));
   BOOST_TEST(client->next_text() == subscribed("orders", 3, R"(,"recovered":true)"));
   expect_contiguous(*client, 4, 6);
+}
+
+BOOST_AUTO_TEST_CASE(events_that_are_only_there_for_webhooks_are_no_history) {
+  commit("orders", 6);
+  database.execute("DELETE FROM events WHERE seq IN (2, 4); UPDATE channels SET tail = 4");
+  restart_relay();
+  for (const int offset : {0, 1, 3, 4, 5}) {
+    auto client = connect();
+    client->send_text(subscribe("orders", R"(,"offset":)" + std::to_string(offset)));
+    const bool kept = offset >= 4;
+    BOOST_TEST(client->next_text() ==
+               subscribed("orders", kept ? offset : 6, kept ? R"(,"recovered":true)" : R"(,"recovered":false)"));
+    if (kept) expect_contiguous(*client, static_cast<std::uint64_t>(offset + 1), 6);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(who_is_further_behind_than_a_channel_keeps_starts_anew) {
+  config.retention_events_per_channel = 10;
+  restart_relay();
+  commit("orders", 12);
+  for (const int offset : {1, 2}) {
+    auto client = connect();
+    client->send_text(subscribe("orders", R"(,"offset":)" + std::to_string(offset)));
+    const std::string reply = client->next_text();
+    BOOST_TEST((reply == subscribed("orders", 12, R"(,"recovered":false)")) == (offset == 1));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(more_than_a_page_and_more_than_the_queue_holds_is_resumed_too) {

@@ -1,4 +1,4 @@
-#include "relay/housekeeper.hpp"
+#include "relay/poll_ender.hpp"
 
 #include <chrono>
 #include <thread>
@@ -12,7 +12,7 @@ using namespace gamepicker::test;
 
 namespace {
 
-struct HousekeeperFixture {
+struct PollEnderFixture {
   /// Waits until the query's first value is `wanted`, at most ten seconds.
   bool becomes(const std::string& sql, const std::string& wanted) {
     const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
@@ -30,15 +30,15 @@ constexpr char kEnded[] = "SELECT COUNT(*) FROM events WHERE type = 'voting.ende
 
 }  // namespace
 
-BOOST_FIXTURE_TEST_SUITE(housekeeper, HousekeeperFixture)
+BOOST_FIXTURE_TEST_SUITE(poll_ender, PollEnderFixture)
 
 BOOST_AUTO_TEST_CASE(a_poll_ends_when_it_is_due_and_not_before) {
   database.execute(
       "INSERT INTO sessions (poll_started_at, poll_ends_at, poll_leading_game_id, poll_leading_label, "
       "poll_leading_votes) VALUES (UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) + INTERVAL 2 SECOND, 7, 'Quip \xF0\x9F\x8E\xB2', 3)");
   const std::string due = database.value("SELECT poll_ends_at FROM sessions");
-  Housekeeper housekeeper(database.config());
-  housekeeper.start();
+  PollEnder polls(database.config());
+  polls.start();
   BOOST_TEST(becomes(kEnded, "1"));
   BOOST_TEST(database.value("SELECT created_at >= '" + due + "' FROM events") == "1");
   BOOST_TEST(database.value("SELECT body LIKE '%\"data\":{\"sessionId\":1,\"winnerGameId\":7,\"winnerLabel\":\"Quip "
@@ -51,8 +51,8 @@ BOOST_AUTO_TEST_CASE(an_end_that_came_due_while_no_relay_ran_is_made_up_for) {
   database.execute(
       "INSERT INTO sessions (poll_started_at, poll_ends_at) VALUES "
       "(UTC_TIMESTAMP(3) - INTERVAL 1 HOUR, UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE)");
-  Housekeeper housekeeper(database.config());
-  housekeeper.start();
+  PollEnder polls(database.config());
+  polls.start();
   BOOST_TEST(becomes(kEnded, "1"));
 }
 
@@ -60,23 +60,14 @@ BOOST_AUTO_TEST_CASE(of_several_relays_one_ends_a_poll) {
   database.execute("INSERT INTO sessions (is_active) VALUES (0), (0), (0), (0), (0), (0), (0), (0)");
   database.execute(
       "UPDATE sessions SET poll_started_at = UTC_TIMESTAMP(3), poll_ends_at = UTC_TIMESTAMP(3) + INTERVAL 1 SECOND");
-  Housekeeper first(database.config());
-  Housekeeper second(database.config());
+  PollEnder first(database.config());
+  PollEnder second(database.config());
   first.start();
   second.start();
   BOOST_TEST(becomes("SELECT COUNT(*) FROM sessions WHERE poll_ends_at IS NOT NULL", "0"));
   first.stop();
   second.stop();
   BOOST_TEST(database.value(kEnded) == "8");
-}
-
-BOOST_AUTO_TEST_CASE(idempotency_keys_are_removed_after_a_day) {
-  database.execute(
-      "INSERT INTO idempotency_keys (subject, idempotency_key, fingerprint, status, sealed_body, created_at) VALUES "
-      "('a', 'old', '', 200, '', UTC_TIMESTAMP(3) - INTERVAL 25 HOUR), ('a', 'new', '', 200, '', UTC_TIMESTAMP(3))");
-  Housekeeper housekeeper(database.config());
-  housekeeper.start();
-  BOOST_TEST(becomes("SELECT GROUP_CONCAT(idempotency_key) FROM idempotency_keys", "new"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
