@@ -1,9 +1,11 @@
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 
@@ -14,6 +16,7 @@
 
 #include "relay/client_event_writer.hpp"
 #include "relay/database.hpp"
+#include "relay/echo.hpp"
 #include "relay/event_reader.hpp"
 #include "relay/history_reader.hpp"
 #include "relay/io_loop.hpp"
@@ -134,11 +137,22 @@ void run(const Config& config) {
   ::close(stop);
 }
 
+std::uint16_t parse_port(std::string_view text) {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc() || end != text.data() + text.size()) throw ConfigError("--echo needs a port");
+  return port;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   configure_log("relay", LogLevel::info);
   try {
+    if (argc == 3 && std::string_view(argv[1]) == "--echo") {
+      serve_echo(parse_port(argv[2]), stop_signals());
+      return EXIT_SUCCESS;
+    }
     const Config config = Config::load(config_file_argument(argc, argv), true);
     config.require_secrets();
     configure_log("relay", parse_log_level(config.log_level));
