@@ -58,15 +58,17 @@ std::string to_base64(std::string_view bytes) {
 }
 
 std::string from_base64(std::string_view text) {
+  std::size_t padding = 0;
+  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
   std::string bytes(text.size() / 4 * 3, '\0');
   const int length = text.size() % 4 != 0 ? -1
                                           : EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
                                                             bytes_of(text), static_cast<int>(text.size()));
-  if (length < 0) throw std::invalid_argument("not base64");
-  // EVP_DecodeBlock counts the padding as zero bytes.
-  std::size_t padding = 0;
-  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
-  bytes.resize(static_cast<std::size_t>(length) - padding);
+  // EVP_DecodeBlock skips spaces and dashes around the text, and takes = for a zero wherever it stands.
+  if (length < 0 || static_cast<std::size_t>(length) != bytes.size() || text.find('=') < text.size() - padding) {
+    throw std::invalid_argument("not base64");
+  }
+  bytes.resize(bytes.size() - padding);
   return bytes;
 }
 
