@@ -5,6 +5,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "relay/frame.hpp"
+
 namespace gamepicker {
 namespace {
 
@@ -70,6 +72,8 @@ BOOST_AUTO_TEST_CASE(requests_are_judged_strictly) {
       {"connection without the token", {.connection = "Connection: keep-alive\r\n"}, 426},
       {"an old version", {.version = "Sec-WebSocket-Version: 8\r\n"}, 426},
       {"no version", {.version = ""}, 426},
+      {"two versions in one header", {.version = "Sec-WebSocket-Version: 13, 8\r\n"}, 426},
+      {"two versions", {.more = "Sec-WebSocket-Version: 8\r\n"}, 400},
       {"POST", {.request = "POST /api/sessions/live HTTP/1.1"}, 405},
       {"HTTP/1.0", {.request = "GET /api/sessions/live HTTP/1.0"}, 400},
       {"no target", {.request = "GET HTTP/1.1"}, 400},
@@ -81,6 +85,12 @@ BOOST_AUTO_TEST_CASE(requests_are_judged_strictly) {
       {"a short key", {.key = "Sec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n"}, 400},
       {"a key of 18 bytes", {.key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZTEy\r\n"}, 400},
       {"a key that is not base64", {.key = "Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!==\r\n"}, 400},
+      {"a key of 17 bytes", {.key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZTE=\r\n"}, 400},
+      {"an empty key", {.key = "Sec-WebSocket-Key: \r\n"}, 400},
+      {"a key with a space in it", {.key = "Sec-WebSocket-Key: dGhlIHNh XBsZSBub25jZQ==\r\n"}, 400},
+      {"a key with padding in it", {.key = "Sec-WebSocket-Key: dGhlIHN=bXBsZSBub25jZQ==\r\n"}, 400},
+      {"a key of padding", {.key = "Sec-WebSocket-Key: ========================\r\n"}, 400},
+      {"a key in the alphabet for URLs", {.key = "Sec-WebSocket-Key: __-lIHNhbXBsZSBub25jZQ==\r\n"}, 400},
       {"two keys", {.more = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"}, 400},
       {"a body", {.more = "Content-Length: 5\r\n"}, 400},
       {"no body", {.more = "Content-Length: 0\r\n"}, 101},
@@ -103,6 +113,27 @@ BOOST_AUTO_TEST_CASE(the_end_of_the_head_is_found_across_pieces) {
   BOOST_TEST(find_head_end(bytes) == 18u);
   for (std::size_t searched = 0; searched < 18; ++searched) BOOST_TEST(find_head_end(bytes, searched) == 18u);
   BOOST_TEST(find_head_end("GET / HTTP/1.1\r\n\r") == std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(what_stands_behind_the_head_is_frames) {
+  const std::string bytes = Line{}.head() + "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+  const std::size_t end = find_head_end(bytes);
+  BOOST_TEST_REQUIRE(end == Line{}.head().size());
+  BOOST_TEST(status_of(bytes.substr(0, end)) == 101);
+  std::string_view surplus = std::string_view(bytes).substr(end);
+  BOOST_TEST((FrameParser().next(surplus).kind == FrameParser::Kind::text));
+}
+
+BOOST_AUTO_TEST_CASE(a_client_of_another_version_is_told_ours) {
+  for (const char* version : {"0", "7", "8", "12", "14", "013", "13.0", "-13", "13 13", "256"}) {
+    BOOST_TEST_CONTEXT(version) {
+      const auto result =
+          read_upgrade_request(Line{.version = std::string("Sec-WebSocket-Version: ") + version + "\r\n"}.head());
+      const std::string response = refusal_response(std::get<Refusal>(result));
+      BOOST_TEST(response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"));
+      BOOST_TEST(response.find("\r\nSec-WebSocket-Version: 13\r\n") != std::string::npos);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(refusals_are_json_and_end_the_connection) {
