@@ -94,9 +94,14 @@ void SendQueue::consume_control(std::size_t& sent) {
   const std::size_t taken = std::min(sent, control_.size() - control_sent_);
   sent -= taken;
   control_sent_ += taken;
-  if (control_sent_ < control_.size()) return;
-  control_.clear();
-  control_sent_ = 0;
+  if (control_sent_ == control_.size()) {
+    control_.clear();
+    control_sent_ = 0;
+  } else if (control_sent_ > kKeptControlBytes && control_sent_ > control_.size() / 2) {
+    // A client that is always a little behind never empties it. One byte stays: the lane has been begun.
+    control_.erase(0, control_sent_ - 1);
+    control_sent_ = 1;
+  }
 }
 
 void SendQueue::consume_frames(std::size_t& sent, std::size_t limit) {

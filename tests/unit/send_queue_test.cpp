@@ -4,6 +4,7 @@
 #include <string>
 
 #include <boost/test/unit_test.hpp>
+#include <malloc.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -79,6 +80,35 @@ BOOST_AUTO_TEST_CASE(dropping_what_is_pending_keeps_the_frame_that_is_begun) {
     queue.flush(pair.ends[0]);
   }
   BOOST_TEST(received + pair.receive() == large + "end");
+}
+
+BOOST_AUTO_TEST_CASE(replies_to_a_client_that_is_always_a_little_behind_do_not_pile_up) {
+  const Pair pair;
+  SendQueue queue;
+  const std::string reply(10'000, 'r');
+  queue.push_control(std::string(50'000, 'r'));
+  const std::size_t before = ::mallinfo2().uordblks + ::mallinfo2().hblkhd;
+  std::size_t received = 0;
+  std::size_t sent = 50'000;
+  while (sent < 50'000'000) {
+    queue.push_control(reply);
+    sent += reply.size();
+    while (queue.bytes() > 50'000) {
+      queue.flush(pair.ends[0]);
+      received += pair.receive().size();
+    }
+  }
+  BOOST_TEST(::mallinfo2().uordblks + ::mallinfo2().hblkhd < before + 5'000'000);
+  // What has been begun is still known to be: the rest of it goes out before the end.
+  queue.drop_pending();
+  queue.push(text_frame("end"));
+  std::string last;
+  for (int i = 0; i < 10'000 && !queue.empty(); ++i) {
+    queue.flush(pair.ends[0]);
+    last += pair.receive();
+  }
+  BOOST_TEST(received + last.size() == sent + 3);
+  BOOST_TEST(last.ends_with("rend"));
 }
 
 BOOST_AUTO_TEST_CASE(more_frames_than_one_send_takes_go_out_in_order) {
