@@ -1,8 +1,6 @@
 // The readers of single values: what they accept means the same when it is written and read again. The first byte of an
 // input says which reader gets the rest.
 
-#include <cstdlib>
-#include <iostream>
 #include <string>
 #include <string_view>
 
@@ -11,16 +9,11 @@
 #include "shared/clock.hpp"
 #include "shared/json_reader.hpp"
 #include "shared/json_writer.hpp"
+#include "tests/fuzz/expect.hpp"
 
 using namespace gamepicker;
 
 namespace {
-
-void expect(bool condition, const char* promise) {
-  if (condition) return;
-  std::cerr << "broken: " << promise << '\n';
-  std::abort();
-}
 
 template <typename Fn>
 void refusing(Fn&& fn) {
