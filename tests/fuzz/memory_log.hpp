@@ -1,0 +1,130 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "relay/feed.hpp"
+#include "relay/frame.hpp"
+#include "relay/hub.hpp"
+#include "shared/events.hpp"
+#include "tests/fuzz/expect.hpp"
+
+namespace gamepicker {
+
+/// The database's side of the relay in memory: event log, event reader, history reader and writer in one. Answers one
+/// question each time it is told to. Every fifth session does not exist.
+class MemoryLog final : public ChannelTracker, public History, public ClientEvents {
+ public:
+  struct Channel {
+    std::vector<FramePtr> events;  ///< all there were; the one with offset 1 first
+    std::size_t forgotten = 0;     ///< as many of them are not kept any more
+    bool asked = false;
+    bool tracked = false;
+  };
+
+  void track(std::string name) override {
+    Channel& wanted = channel(name);
+    expect(!wanted.asked && !wanted.tracked, "a channel is asked for once", name);
+    wanted.asked = true;
+    questions_.push_back(std::move(name));
+  }
+
+  void untrack(std::string name) override {
+    expect(channel(name).tracked, "only what is tracked is let go", name);
+    channel(name).tracked = false;
+  }
+
+  void read(std::string name, std::uint64_t after) override { reads_.emplace_back(std::move(name), after); }
+
+  bool write(ClientEvent event) override {
+    if (writes_.size() >= kMaxWrites) return false;
+    writes_.push_back(std::move(event));
+    return true;
+  }
+
+  Channel& channel(const std::string& name) {
+    const auto [known, fresh] = channels_.try_emplace(name);
+    for (int i = 0; fresh && i < 2; ++i) append(known->second, name, event_body("old", {}, "null"), {});
+    return known->second;
+  }
+
+  void happen(Hub& hub, const std::string& name, const std::string& body, const std::string& except) {
+    Channel& changed = channel(name);
+    append(changed, name, body, except);
+    if (changed.tracked) hub.publish({changed.events.back()});
+  }
+
+  void forget_oldest(const std::string& name) {
+    Channel& changed = channel(name);
+    changed.forgotten = std::min(changed.forgotten + 1, changed.events.size());
+  }
+
+  /// False when nothing was asked; so the next two.
+  bool answer_track(Hub& hub) {
+    if (questions_.empty()) return false;
+    const std::string name = take(questions_);
+    Channel& asked = channel(name);
+    asked.asked = false;
+    asked.tracked = exists(session_of_channel(name));
+    hub.tracked(name, asked.tracked ? std::optional<std::uint64_t>(asked.events.size()) : std::nullopt);
+    return true;
+  }
+
+  bool answer_read(Hub& hub) {
+    if (reads_.empty()) return false;
+    const auto [name, after] = take(reads_);
+    const Channel& asked = channel(name);
+    HistoryPage page;
+    page.channel = name;
+    page.after = after;
+    page.head = asked.events.size();
+    for (std::size_t i = std::max<std::uint64_t>(after, asked.forgotten); i < page.head; ++i) {
+      if (page.frames.size() < kPage) page.frames.push_back(asked.events[i]);
+    }
+    page.first = page.frames.empty() ? 0 : page.frames.front()->offset;
+    page.last = page.frames.empty() ? 0 : page.frames.back()->offset;
+    hub.history(page);
+    return true;
+  }
+
+  std::optional<ClientEventResult> answer_write(Hub& hub) {
+    if (writes_.empty()) return std::nullopt;
+    const ClientEvent event = take(writes_);
+    if (!exists(event.session_id))
+      return ClientEventResult{event.socket, event.socket_id, event.ack, "Session not found"};
+    happen(hub, event.channel, event.body, event.except);
+    return ClientEventResult{event.socket, event.socket_id, event.ack, {}};
+  }
+
+ private:
+  static constexpr std::size_t kPage = 3;
+  static constexpr std::size_t kMaxWrites = 4;
+
+  template <typename Queue>
+  static typename Queue::value_type take(Queue& queue) {
+    typename Queue::value_type first = std::move(queue.front());
+    queue.pop_front();
+    return first;
+  }
+
+  static bool exists(std::optional<std::int64_t> session) { return session.value_or(1) % 5 != 0; }
+
+  static void append(Channel& channel, const std::string& name, const std::string& body, const std::string& except) {
+    const std::uint64_t offset = channel.events.size() + 1;
+    channel.events.push_back(std::make_shared<Frame>(
+        Frame{name, offset, encode_text_frame(event_message(body, offset, name, offset)), except}));
+  }
+
+  std::map<std::string, Channel> channels_;
+  std::deque<std::string> questions_;
+  std::deque<std::pair<std::string, std::uint64_t>> reads_;
+  std::deque<ClientEvent> writes_;
+};
+
+}  // namespace gamepicker
