@@ -47,13 +47,14 @@ void Client::enqueue(FramePtr frame) {
 // queue takes a frame of any size, else a client with a small bound could never get past it.
 bool Client::make_room(std::size_t bytes) {
   while (!queue_.empty() && queue_.bytes() + bytes > max_queue_bytes_) {
-    const SendQueue::Result result = write_armed ? SendQueue::Result::blocked : queue_.flush(socket_);
+    const SendQueue::Result result = write_armed ? SendQueue::Result::blocked : flush();
     if (result == SendQueue::Result::failed) {
       kill();
       return false;
     }
     if (result == SendQueue::Result::blocked && queue_.bytes() + bytes > max_queue_bytes_) {
       queue_.drop_pending();
+      metrics_.slow_closes.add();
       close(kSlowConsumer, "slow consumer");
       return false;
     }
@@ -64,18 +65,19 @@ bool Client::make_room(std::size_t bytes) {
 void Client::close(std::uint16_t code, std::string_view reason) {
   if (!is_open()) return;
   queue_.push(unnamed_frame(encode_close_frame(code, reason)));
+  metrics_.closes.add(code);
   phase_ = Phase::closing;
   mark_dirty();
 }
 
 void Client::open(std::string_view response) {
-  queue_.push_control(response);
+  queue_.push_control(response, 0);
   phase_ = Phase::open;
   mark_dirty();
 }
 
 void Client::finish_with(std::string_view response) {
-  queue_.push_control(response);
+  queue_.push_control(response, 0);
   linger();
 }
 
@@ -86,6 +88,7 @@ void Client::linger() {
 }
 
 void Client::kill() {
+  if (is_open()) metrics_.closes.add(close_code::abnormal);
   phase_ = Phase::dead;
   mark_dirty();
 }

@@ -10,6 +10,7 @@
 
 #include "relay/feed.hpp"
 #include "relay/frame.hpp"
+#include "relay/metrics.hpp"
 #include "relay/rate_limit.hpp"
 #include "relay/send_queue.hpp"
 #include "relay/timer_wheel.hpp"
@@ -77,9 +78,14 @@ class Client : public TimerWheel::Entry {
   /// the peer's end. dead: only burial is left.
   enum class Phase : std::uint8_t { handshake, open, closing, lingering, dead };
 
-  /// `dirty` outlives the client.
-  Client(int socket, DirtyList& dirty, std::size_t max_queue_bytes, SteadyTime now)
-      : socket_(socket), max_queue_bytes_(max_queue_bytes), dirty_(dirty), since(now), last_heard(now) {}
+  /// `dirty` and `metrics` outlive the client.
+  Client(int socket, DirtyList& dirty, IoMetrics& metrics, std::size_t max_queue_bytes, SteadyTime now)
+      : socket_(socket),
+        max_queue_bytes_(max_queue_bytes),
+        dirty_(dirty),
+        metrics_(metrics),
+        since(now),
+        last_heard(now) {}
 
   int socket() const { return socket_; }
   Phase phase() const { return phase_; }
@@ -108,7 +114,7 @@ class Client : public TimerWheel::Entry {
   void kill();
 
   /// Sends queued bytes while the socket takes them, at most one sendmsg.
-  SendQueue::Result flush() { return queue_.flush(socket_); }
+  SendQueue::Result flush() { return queue_.flush(socket_, metrics_); }
   bool has_output() const { return !queue_.empty(); }
   std::size_t queued_bytes() const { return queue_.bytes(); }
 
@@ -121,6 +127,7 @@ class Client : public TimerWheel::Entry {
   Phase phase_ = Phase::handshake;
   const std::size_t max_queue_bytes_;
   DirtyList& dirty_;
+  IoMetrics& metrics_;
   SendQueue queue_;
 
  public:
@@ -129,9 +136,10 @@ class Client : public TimerWheel::Entry {
   bool write_armed = false;
   bool shut = false;
   bool left_hub = false;
-  bool admitted = false;         ///< counts against the connection limits
-  std::uint32_t pings_sent = 0;  ///< since it was last heard
-  SteadyTime since;              ///< when the present phase began
+  bool admitted = false;          ///< counts against the connection limits
+  std::size_t counted_bytes = 0;  ///< queued ones that IoMetrics::queue_bytes holds
+  std::uint32_t pings_sent = 0;   ///< since it was last heard
+  SteadyTime since;               ///< when the present phase began
   SteadyTime last_heard;
   std::optional<SteadyTime> leave_at;  ///< when a stopping relay closes it
   std::string inbox;                   ///< the incomplete request

@@ -17,8 +17,8 @@ constexpr std::size_t kPerTransaction = 100;
 
 }  // namespace
 
-ClientEventWriter::ClientEventWriter(const Config& config, Feed& feed)
-    : feed_(feed), database_(config), nudge_(config.relay_nudge) {}
+ClientEventWriter::ClientEventWriter(const Config& config, Feed& feed, Counter& database_errors)
+    : feed_(feed), database_(config), nudge_(config.relay_nudge), worker_(database_errors) {}
 
 void ClientEventWriter::start() {
   worker_.start([this] { run(); });

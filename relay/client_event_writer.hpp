@@ -14,8 +14,8 @@ namespace gamepicker {
 /// is answered after the COMMIT.
 class ClientEventWriter final : public ClientEvents {
  public:
-  /// Both outlive it.
-  ClientEventWriter(const Config& config, Feed& feed);
+  /// All outlive it.
+  ClientEventWriter(const Config& config, Feed& feed, Counter& database_errors);
 
   void start();
   /// What was not answered may or may not be written.

@@ -31,11 +31,13 @@ constexpr std::uint16_t kIdle = 4408;
 
 }  // namespace
 
-Connections::Connections(const Config& config, Epoll& epoll, Hub& hub, Protocol& protocol, SteadyTime now)
+Connections::Connections(const Config& config, Epoll& epoll, Hub& hub, Protocol& protocol, IoMetrics& metrics,
+                         SteadyTime now)
     : config_(config),
       epoll_(epoll),
       hub_(hub),
       protocol_(protocol),
+      metrics_(metrics),
       admission_(config.relay_max_connections, config.relay_max_connections_per_address),
       max_sockets_(config.relay_max_connections + kMaxHandshaking),
       wheel_(now),
@@ -49,7 +51,7 @@ Connections::~Connections() {
 void Connections::add(int socket, std::string address, SteadyTime now) {
   const auto slot = static_cast<std::size_t>(socket);
   if (slot >= clients_.size()) clients_.resize(slot + 1);
-  clients_[slot] = std::make_unique<Client>(socket, dirty_, config_.relay_max_queue_bytes, now);
+  clients_[slot] = std::make_unique<Client>(socket, dirty_, metrics_, config_.relay_max_queue_bytes, now);
   clients_[slot]->address = std::move(address);
   ++count_;
   epoll_.add(socket, kReadEvents);
@@ -125,6 +127,8 @@ void Connections::upgrade(Client& client, const UpgradeRequest& request, SteadyT
   if (client.address.empty()) client.address = request.address;
   if (!admission_.admit(client.address)) return refuse(client, 503, "Too many connections", now);
   client.admitted = true;
+  metrics_.connections.add(1);
+  metrics_.handshakes.add(101);
   client.since = now;
   client.open(upgrade_response(request));
   protocol_.opened(client, request.token, now);
@@ -134,6 +138,7 @@ void Connections::refuse(Client& client, int status, const char* error, SteadyTi
   std::string().swap(client.inbox);
   client.since = now;
   client.finish_with(refusal_response({status, error}));
+  metrics_.handshakes.add(status);
 }
 
 void Connections::read_frames(Client& client, std::string_view bytes, SteadyTime now) {
@@ -254,6 +259,7 @@ bool Connections::flush(SteadyTime now) {
 bool Connections::flush_client(Client& client, SteadyTime now) {
   if (client.phase() != Phase::open) leave_hub(client, now);
   const SendQueue::Result result = client.write_armed ? SendQueue::Result::blocked : client.flush();
+  count_queue(client, client.queued_bytes());
   switch (result) {
     case SendQueue::Result::failed:
       client.kill();
@@ -272,6 +278,11 @@ bool Connections::flush_client(Client& client, SteadyTime now) {
     ::shutdown(client.socket(), SHUT_WR);
   }
   return false;
+}
+
+void Connections::count_queue(Client& client, std::size_t bytes) {
+  metrics_.queue_bytes.add(static_cast<std::int64_t>(bytes) - static_cast<std::int64_t>(client.counted_bytes));
+  client.counted_bytes = bytes;
 }
 
 void Connections::arm_write(Client& client, bool wanted) {
@@ -293,6 +304,8 @@ void Connections::bury(Client& client) {
   hub_.leave(client);
   wheel_.cancel(client);
   if (client.admitted) admission_.release(client.address);
+  if (client.admitted) metrics_.connections.add(-1);
+  count_queue(client, 0);
   const int socket = client.socket();
   clients_[static_cast<std::size_t>(socket)].reset();
   ::close(socket);

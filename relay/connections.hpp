@@ -22,7 +22,7 @@ struct UpgradeRequest;
 class Connections {
  public:
   /// The others outlive it.
-  Connections(const Config& config, Epoll& epoll, Hub& hub, Protocol& protocol, SteadyTime now);
+  Connections(const Config& config, Epoll& epoll, Hub& hub, Protocol& protocol, IoMetrics& metrics, SteadyTime now);
   ~Connections();
   Connections(const Connections&) = delete;
   Connections& operator=(const Connections&) = delete;
@@ -64,6 +64,7 @@ class Connections {
   void arm(Client& client) { wheel_.schedule_no_later(client, deadline(client)); }
 
   bool flush_client(Client& client, SteadyTime now);
+  void count_queue(Client& client, std::size_t bytes);
   void arm_write(Client& client, bool wanted);
   void leave_hub(Client& client, SteadyTime now);
   void bury(Client& client);
@@ -72,6 +73,7 @@ class Connections {
   Epoll& epoll_;
   Hub& hub_;
   Protocol& protocol_;
+  IoMetrics& metrics_;
   Admission admission_;
   const std::size_t max_sockets_;
   TimerWheel wheel_;

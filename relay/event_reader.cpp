@@ -61,7 +61,7 @@ std::string read_range_sql() {
 
 class EventReader::Impl {
  public:
-  Impl(const Config& config, Feed& feed, std::function<void()> on_activity);
+  Impl(const Config& config, Feed& feed, std::function<void()> on_activity, ReaderMetrics& metrics);
   ~Impl();
 
   void start() {
@@ -80,9 +80,9 @@ class EventReader::Impl {
   void answer_requests();
   void answer_tracks(const std::vector<std::string>& channels);
   void read_new();
-  void take(const SqlRow& row);
-  void fetch(const std::string& channel, std::uint64_t& sent, std::uint64_t last);
-  void add_frame(const SqlRow& row, std::uint64_t& sent);
+  void take(const SqlRow& row, Clock::time_point asked_at);
+  void fetch(const std::string& channel, std::uint64_t& sent, std::uint64_t last, Counter& filled);
+  void add_frame(const SqlRow& row, std::uint64_t& sent, Clock::time_point asked_at);
   void compare_heads();
   void publish();
   std::unordered_map<std::string, std::uint64_t> read_heads(const std::vector<std::string>& channels);
@@ -90,6 +90,7 @@ class EventReader::Impl {
 
   Feed& feed_;
   const std::function<void()> on_activity_;
+  ReaderMetrics& metrics_;
   Database database_;
   int nudge_ = -1;
   int wake_ = -1;
@@ -111,8 +112,8 @@ class EventReader::Impl {
   Clock::time_point read_at_{};  ///< when the last read began
 };
 
-EventReader::Impl::Impl(const Config& config, Feed& feed, std::function<void()> on_activity)
-    : feed_(feed), on_activity_(std::move(on_activity)), database_(config) {
+EventReader::Impl::Impl(const Config& config, Feed& feed, std::function<void()> on_activity, ReaderMetrics& metrics)
+    : feed_(feed), on_activity_(std::move(on_activity)), metrics_(metrics), database_(config) {
   std::string address = config.relay_nudge_bind;
   if (address.empty()) address = config.relay_nudge.substr(0, config.relay_nudge.find(','));
   if (!address.empty()) nudge_ = bind_nudge_socket(address);
@@ -150,11 +151,13 @@ void EventReader::Impl::run() {
   while (!stopping_) {
     try {
       work();
+      metrics_.polled.note(Clock::now());
       if (failing) log_info("event reader: the database is back");
       failing = false;
       delay = kFirstBackOff;
       wait(Clock::now() < busy_until_ ? kBusyPoll : kIdlePoll);
     } catch (const std::exception& error) {
+      metrics_.errors.add();
       publish();  // what was complete before the failure counts as sent
       if (!failing) log_error(std::string("event reader: ") + error.what());
       failing = true;
@@ -210,7 +213,10 @@ bool EventReader::Impl::drain_nudges() const {
   bool any = false;
   char byte = 0;
   // A bound, so that a flood of datagrams cannot hold the reader here.
-  for (int i = 0; i < 1000 && ::recv(nudge_, &byte, 1, MSG_DONTWAIT) >= 0; ++i) any = true;
+  for (int i = 0; i < 1000 && ::recv(nudge_, &byte, 1, MSG_DONTWAIT) >= 0; ++i) {
+    any = true;
+    metrics_.nudges.add();
+  }
   return any;
 }
 
@@ -285,9 +291,10 @@ void EventReader::Impl::read_new() {
     SqlValues parameters{cursor_.max_seen()};
     for (const std::uint64_t id : cursor_.young_holes(Clock::now())) parameters.emplace_back(id);
     const std::string sql = read_new_sql(parameters.size() - 1);
+    const auto asked_at = Clock::now();
     const auto rows = database_.query(sql, std::move(parameters));
     for (const SqlRow& row : rows) {
-      take(row);
+      take(row, asked_at);
       cursor_.saw(row.id(0), Clock::now());
     }
     publish();
@@ -299,31 +306,35 @@ void EventReader::Impl::read_new() {
   }
 }
 
-void EventReader::Impl::take(const SqlRow& row) {
+void EventReader::Impl::take(const SqlRow& row, Clock::time_point asked_at) {
   const auto entry = sent_.find(row.text(1));
   if (entry == sent_.end()) return;
   const std::uint64_t offset = row.id(2);
   if (offset <= entry->second) return;
-  if (offset != entry->second + 1) fetch(entry->first, entry->second, offset - 1);
-  add_frame(row, entry->second);
+  if (offset != entry->second + 1) fetch(entry->first, entry->second, offset - 1, metrics_.filled_fetched);
+  if (row.id(0) <= cursor_.max_seen()) metrics_.filled_holes.add();
+  add_frame(row, entry->second, asked_at);
 }
 
 /// Sends the channel's events after `sent` up to and including `last`. Offset order is commit order, so all of them
-/// are visible; what is not there any more was removed by retention.
-void EventReader::Impl::fetch(const std::string& channel, std::uint64_t& sent, std::uint64_t last) {
+/// are visible; what is not there any more was removed by retention. They count as `filled`.
+void EventReader::Impl::fetch(const std::string& channel, std::uint64_t& sent, std::uint64_t last, Counter& filled) {
   bool more = true;
   while (more && sent < last) {
+    const auto asked_at = Clock::now();
     const auto rows = database_.query(read_range_sql(), {channel, sent, last});
-    for (const SqlRow& row : rows) add_frame(row, sent);
+    for (const SqlRow& row : rows) add_frame(row, sent, asked_at);
+    filled.add(rows.size());
     more = rows.size() == kBatch;
     publish();
   }
   sent = std::max(sent, last);
 }
 
-void EventReader::Impl::add_frame(const SqlRow& row, std::uint64_t& sent) {
-  FramePtr frame = read_frame(database_, row);
+void EventReader::Impl::add_frame(const SqlRow& row, std::uint64_t& sent, Clock::time_point asked_at) {
+  FramePtr frame = read_new_frame(database_, row, asked_at);
   sent = row.id(2);
+  if (frame) metrics_.event_lag.observe(Clock::now() - frame->written_at);
   if (frame) frames_.push_back(std::move(frame));
 }
 
@@ -337,7 +348,7 @@ void EventReader::Impl::compare_heads() {
     for (const auto& [channel, head] : read_heads({first, last})) {
       std::uint64_t& sent = sent_.at(channel);
       if (head > sent) {
-        fetch(channel, sent, head);
+        fetch(channel, sent, head, metrics_.filled_by_head);
       } else if (head < sent) {
         log_warning("event reader: the database went back in time, channel " + channel + " goes on from its head");
         sent = head;
@@ -350,8 +361,8 @@ void EventReader::Impl::publish() {
   if (!frames_.empty()) feed_.publish(std::exchange(frames_, {}));
 }
 
-EventReader::EventReader(const Config& config, Feed& feed, std::function<void()> on_activity)
-    : impl_(std::make_unique<Impl>(config, feed, std::move(on_activity))) {}
+EventReader::EventReader(const Config& config, Feed& feed, std::function<void()> on_activity, ReaderMetrics& metrics)
+    : impl_(std::make_unique<Impl>(config, feed, std::move(on_activity), metrics)) {}
 EventReader::~EventReader() = default;
 void EventReader::start() {
   impl_->start();

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "relay/feed.hpp"
+#include "relay/metrics.hpp"
 #include "shared/config.hpp"
 
 namespace gamepicker {
@@ -15,9 +16,9 @@ namespace gamepicker {
 /// before newer ones go out, and every 10 s and after every reconnect the heads are compared with what was sent.
 class EventReader : public ChannelTracker {
  public:
-  /// `on_activity` is called from the reader's thread whenever something may have been committed. Both must outlive
+  /// `on_activity` is called from the reader's thread whenever something may have been committed. All must outlive
   /// stop(). Throws std::system_error when the nudge address cannot be bound.
-  EventReader(const Config& config, Feed& feed, std::function<void()> on_activity);
+  EventReader(const Config& config, Feed& feed, std::function<void()> on_activity, ReaderMetrics& metrics);
   ~EventReader() override;
 
   void start();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -14,6 +15,8 @@ struct Frame {
   std::uint64_t offset = 0;
   std::string bytes;   ///< a complete server text frame (encode_text_frame of event_message)
   std::string except;  ///< the socket id of the one client that does not get it; empty for none
+  /// By this machine's clock, from its age by the database's; only of events that are read as they happen.
+  std::chrono::steady_clock::time_point written_at{};
 };
 
 using FramePtr = std::shared_ptr<const Frame>;

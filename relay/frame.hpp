@@ -25,6 +25,7 @@ inline constexpr std::uint16_t normal = 1000;
 inline constexpr std::uint16_t protocol_error = 1002;
 inline constexpr std::uint16_t unsupported = 1003;
 inline constexpr std::uint16_t none = 1005;
+inline constexpr std::uint16_t abnormal = 1006;  // never sent
 inline constexpr std::uint16_t invalid_text = 1007;
 inline constexpr std::uint16_t too_big = 1009;
 }  // namespace close_code

@@ -19,8 +19,11 @@ std::string read_page_sql() {
 
 }  // namespace
 
-HistoryReader::HistoryReader(const Config& config, Feed& feed)
-    : feed_(feed), kept_per_channel_(config.retention_events_per_channel), database_(config) {}
+HistoryReader::HistoryReader(const Config& config, Feed& feed, Counter& database_errors)
+    : feed_(feed),
+      kept_per_channel_(config.retention_events_per_channel),
+      database_(config),
+      worker_(database_errors) {}
 
 void HistoryReader::start() {
   worker_.start([this] { run(); });

@@ -15,8 +15,8 @@ namespace gamepicker {
 /// up what is live.
 class HistoryReader final : public History {
  public:
-  /// Both outlive it.
-  HistoryReader(const Config& config, Feed& feed);
+  /// All outlive it.
+  HistoryReader(const Config& config, Feed& feed, Counter& database_errors);
 
   void start();
   /// What was not answered stays so.

@@ -54,8 +54,8 @@ void forget_recent(Channel& channel) {
   channel.recent_bytes = 0;
 }
 
-Hub::Hub(ChannelTracker& tracker, History& history, Presence& presence)
-    : tracker_(tracker), history_(history), presence_(presence) {
+Hub::Hub(ChannelTracker& tracker, History& history, Presence& presence, IoMetrics& metrics)
+    : tracker_(tracker), history_(history), presence_(presence), metrics_(metrics) {
   channel_for(std::string(kSessionsChannel)).permanent = true;
 }
 
@@ -71,6 +71,7 @@ Channel& Hub::channel_for(const std::string& name) {
 
 Membership& Hub::join(Client& client, Channel& channel) {
   channel.members.push_back({&client, Channel::kHeld});
+  metrics_.subscriptions.add(1);
   Membership membership;
   membership.channel = &channel;
   membership.index = channel.members.size() - 1;
@@ -142,6 +143,7 @@ void Hub::remove(Client& client, std::size_t membership) {
   if (hole < channel.cursor) move_into_hole(--channel.cursor);
   move_into_hole(channel.members.size() - 1);
   channel.members.pop_back();
+  metrics_.subscriptions.add(-1);
   if (membership + 1 != client.memberships.size()) std::swap(client.memberships[membership], client.memberships.back());
   client.memberships.pop_back();
   drop_if_unused(channel);
@@ -214,6 +216,13 @@ bool Hub::deliver_slice() {
   return !active_.empty();
 }
 
+void Hub::flushed() {
+  if (delivered_.empty()) return;
+  const SteadyTime now = std::chrono::steady_clock::now();
+  for (const SteadyTime written_at : delivered_) metrics_.commit_to_socket.observe(now - written_at);
+  delivered_.clear();
+}
+
 std::size_t Hub::deliver_pass(Channel& channel, std::size_t budget) {
   if (channel.batch == 0) channel.batch = std::min(channel.pending.size(), kBatchFrames);
   const std::size_t end = std::min(channel.cursor + budget, channel.members.size());
@@ -225,6 +234,7 @@ std::size_t Hub::deliver_pass(Channel& channel, std::size_t budget) {
     }
   }
   if (channel.cursor == channel.members.size()) {
+    for (std::size_t i = 0; i < channel.batch; ++i) delivered_.push_back(channel.pending[i]->written_at);
     channel.pending.erase(channel.pending.begin(),
                           channel.pending.begin() + static_cast<std::ptrdiff_t>(channel.batch));
     channel.batch = 0;

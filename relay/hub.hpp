@@ -54,7 +54,7 @@ class Hub {
   enum class Outcome { done, too_many, not_subscribed };
 
   /// Asks for the channel of all clients at once. All outlive the hub.
-  Hub(ChannelTracker& tracker, History& history, Presence& presence);
+  Hub(ChannelTracker& tracker, History& history, Presence& presence, IoMetrics& metrics);
 
   /// Every authenticated client hears `sessions`.
   void join_everybody(Client& client);
@@ -80,6 +80,8 @@ class Hub {
 
   /// Queues pending events for up to kSlice subscribers. Returns whether there is more to do.
   bool deliver_slice();
+  /// Everything queued by deliver_slice() has been offered to the sockets.
+  void flushed();
   bool has_backlog() const { return !active_.empty(); }
 
  private:
@@ -108,6 +110,8 @@ class Hub {
   std::deque<Channel*> active_;  ///< channels with pending events
   std::uint64_t tickets_ = 0;
   bool keep_seats_ = false;
+  IoMetrics& metrics_;
+  std::vector<SteadyTime> delivered_;  ///< when the events were written whose last pass has ended
 };
 
 }  // namespace gamepicker

@@ -38,6 +38,7 @@ void Hub::recover(Client& client, Membership& membership, Subscribe subscribe, s
   const std::uint64_t until = membership.live ? membership.live_since : kNoLimit;
   if (seen >= until) {  // what came since then it got as it happened
     const bool recovered = seen <= channel.head;
+    (recovered ? metrics_.recovered_recent : metrics_.not_recovered).add();
     return answer(client, subscribe, recovered, recovered ? seen : channel.head);
   }
   membership.recovery = std::make_unique<Recovery>(Recovery{seen, until, std::move(subscribe), true});
@@ -56,6 +57,7 @@ bool Hub::catch_up(Client& client, Membership& membership) {
   if (recovery.next < target && (channel.recent.empty() || channel.recent.front()->offset > recovery.next + 1)) {
     return false;
   }
+  if (recovery.reply) metrics_.recovered_recent.add();
   if (recovery.reply) answer(client, *recovery.reply, true, recovery.next);
   for (const FramePtr& frame : channel.recent) {
     if (frame->offset > recovery.next && frame->offset <= target) deliver(client, frame);
@@ -95,11 +97,13 @@ void Hub::serve(Client& client, Membership& membership, const HistoryPage& page)
       client.close(kSlowConsumer, "slow consumer");
       return end_recovery(client, membership);
     }
+    metrics_.not_recovered.add();
     answer(client, *recovery.reply, false, channel.head);
     end_recovery(client, membership);
     if (!membership.live) go_live(client, membership, channel.head);
     return;
   }
+  if (recovery.reply) metrics_.recovered_history.add();
   if (recovery.reply) answer(client, *recovery.reply, true, recovery.next);
   recovery.reply.reset();
   for (const FramePtr& frame : page.frames) {

@@ -15,6 +15,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kAcceptsPerTick = 256;
 constexpr milliseconds kAcceptPause{100};  // out of descriptors, or full
+constexpr milliseconds kLongestSleep{1'000};  // by its ticks others see that it lives
 constexpr milliseconds kStopLimit{8'000};  // leaves two seconds of the ten for the other threads
 
 std::vector<Listener> listen_as(const Config& config) {
@@ -28,14 +29,15 @@ std::vector<Listener> listen_as(const Config& config) {
 
 }  // namespace
 
-IoLoop::IoLoop(const Config& config, Mailbox& mailbox, const Backend& backend, int stop)
+IoLoop::IoLoop(const Config& config, Mailbox& mailbox, const Backend& backend, IoMetrics& metrics, int stop)
     : config_(config),
       mailbox_(mailbox),
+      metrics_(metrics),
       stop_(stop),
       now_(Clock::now()),
-      hub_(backend.tracker, backend.history, backend.presence),
+      hub_(backend.tracker, backend.history, backend.presence, metrics),
       protocol_(config, hub_, backend.client_events),
-      connections_(config, epoll_, hub_, protocol_, now_),
+      connections_(config, epoll_, hub_, protocol_, metrics, now_),
       listeners_(listen_as(config)) {
   resume_accepting();
   epoll_.add(mailbox_.descriptor(), EPOLLIN);
@@ -55,6 +57,7 @@ void IoLoop::tick() {
   bool arrivals = false;
   const auto events = epoll_.wait(timeout());
   now_ = Clock::now();
+  metrics_.ticked.note(now_);
   for (const epoll_event& event : events) {
     const int descriptor = event.data.fd;
     if (descriptor == mailbox_.descriptor()) {
@@ -73,14 +76,17 @@ void IoLoop::tick() {
   const bool broadcasting = hub_.deliver_slice();
   connections_.expire(now_);
   busy_ = connections_.flush(now_) || broadcasting;
+  hub_.flushed();
   // After the burial: a new socket may get a descriptor that was just closed.
   if (arrivals && !stopping_) accept_some();
   if (!accepting_ && !stopping_ && now_ >= accept_again_) resume_accepting();
+  metrics_.tick_time.observe(Clock::now() - now_);
 }
 
 int IoLoop::timeout() const {
   if (busy_) return 0;
   int wait = connections_.milliseconds_to_next(now_);
+  if (wait < 0 || wait > kLongestSleep.count()) wait = static_cast<int>(kLongestSleep.count());
   const auto at_most = [&](SteadyTime at) {
     const auto left = std::chrono::ceil<milliseconds>(at - now_).count();
     const int bounded = static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));

@@ -8,6 +8,7 @@
 #include "relay/hub.hpp"
 #include "relay/listener.hpp"
 #include "relay/mailbox.hpp"
+#include "relay/metrics.hpp"
 #include "relay/protocol.hpp"
 #include "shared/config.hpp"
 
@@ -27,7 +28,7 @@ class IoLoop {
  public:
   /// Listens on RELAY_SOCKET and RELAY_LISTEN at once; throws std::system_error or ConfigError. All arguments outlive
   /// it. The loop ends when `stop` (a signalfd or eventfd) becomes readable; it does not read it.
-  IoLoop(const Config& config, Mailbox& mailbox, const Backend& backend, int stop);
+  IoLoop(const Config& config, Mailbox& mailbox, const Backend& backend, IoMetrics& metrics, int stop);
   IoLoop(const IoLoop&) = delete;
   IoLoop& operator=(const IoLoop&) = delete;
 
@@ -46,6 +47,7 @@ class IoLoop {
 
   const Config& config_;
   Mailbox& mailbox_;
+  IoMetrics& metrics_;
   const int stop_;
   SteadyTime now_;
   Epoll epoll_;

@@ -21,6 +21,7 @@
 #include "relay/history_reader.hpp"
 #include "relay/io_loop.hpp"
 #include "relay/mailbox.hpp"
+#include "relay/metrics.hpp"
 #include "relay/poll_ender.hpp"
 #include "relay/presence_keeper.hpp"
 #include "relay/retention.hpp"
@@ -104,15 +105,17 @@ void run(const Config& config) {
   raise_descriptor_limit(config.relay_max_connections);
   check_schema(config);
 
+  Metrics metrics;
   Mailbox mailbox;
-  WebhookService webhooks(config);
-  EventReader reader(config, mailbox, [&webhooks] { webhooks.wake(); });
-  HistoryReader history(config, mailbox);
-  ClientEventWriter client_events(config, mailbox);
-  PresenceKeeper presence(config, mailbox);
-  IoLoop loop(config, mailbox, {reader, history, client_events, presence}, stop);
-  PollEnder polls(config);
-  Retention retention(config);
+  WebhookService webhooks(config, metrics.webhooks);
+  EventReader reader(
+      config, mailbox, [&webhooks] { webhooks.wake(); }, metrics.reader);
+  HistoryReader history(config, mailbox, metrics.history_errors);
+  ClientEventWriter client_events(config, mailbox, metrics.client_event_errors);
+  PresenceKeeper presence(config, mailbox, metrics.presence_errors);
+  IoLoop loop(config, mailbox, {reader, history, client_events, presence}, metrics.io, stop);
+  PollEnder polls(config, metrics.poll_errors);
+  Retention retention(config, metrics.retention_errors);
 
   webhooks.start();
   reader.start();

@@ -17,7 +17,8 @@ constexpr milliseconds kLook{1000};
 
 }  // namespace
 
-PollEnder::PollEnder(const Config& config) : database_(config), nudge_(config.relay_nudge) {}
+PollEnder::PollEnder(const Config& config, Counter& database_errors)
+    : database_(config), nudge_(config.relay_nudge), worker_(database_errors) {}
 
 void PollEnder::start() {
   worker_.start([this] { run(); });

@@ -13,7 +13,8 @@ namespace gamepicker {
 /// several relays may do it side by side: a row's lock decides which of them does it.
 class PollEnder {
  public:
-  explicit PollEnder(const Config& config);
+  /// `database_errors` outlives it.
+  PollEnder(const Config& config, Counter& database_errors);
 
   void start();
   void stop() { worker_.stop(); }

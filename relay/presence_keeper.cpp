@@ -25,12 +25,13 @@ std::shared_ptr<const std::string> members_json(const auto& members) {
 
 }  // namespace
 
-PresenceKeeper::PresenceKeeper(const Config& config, Feed& feed, Timing timing)
+PresenceKeeper::PresenceKeeper(const Config& config, Feed& feed, Counter& database_errors, Timing timing)
     : feed_(feed),
       relay_id_(Poco::UUIDGenerator::defaultGenerator().createRandom().toString()),
       timing_(timing),
       database_(config),
-      nudge_(config.relay_nudge) {}
+      nudge_(config.relay_nudge),
+      worker_(database_errors) {}
 
 void PresenceKeeper::start() {
   worker_.start([this] { run(); });

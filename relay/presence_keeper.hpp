@@ -38,9 +38,10 @@ class PresenceKeeper final : public Presence {
     std::chrono::milliseconds patience{5'000};
   };
 
-  /// Both outlive it. A relay needs one, even if it has no presence channels: it speaks for those that died.
-  PresenceKeeper(const Config& config, Feed& feed) : PresenceKeeper(config, feed, Timing{}) {}
-  PresenceKeeper(const Config& config, Feed& feed, Timing timing);
+  /// All outlive it. A relay needs one, even if it has no presence channels: it speaks for those that died.
+  PresenceKeeper(const Config& config, Feed& feed, Counter& database_errors)
+      : PresenceKeeper(config, feed, database_errors, Timing{}) {}
+  PresenceKeeper(const Config& config, Feed& feed, Counter& database_errors, Timing timing);
 
   void start();
   /// Leaves the rows: who comes back elsewhere before the lease has run out has never left.

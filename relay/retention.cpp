@@ -31,12 +31,13 @@ SqlValues to_parameters(const std::vector<std::uint64_t>& ids) {
 
 }  // namespace
 
-Retention::Retention(const Config& config)
+Retention::Retention(const Config& config, Counter& database_errors)
     : events_age_(config.retention_events),
       events_per_channel_(config.retention_events_per_channel),
       deliveries_age_(config.retention_webhook_logs),
       chat_age_(config.retention_chat),
-      database_(config) {}
+      database_(config),
+      worker_(database_errors) {}
 
 void Retention::start() {
   worker_.start([this] { run(); });

@@ -14,7 +14,8 @@ namespace gamepicker {
 /// One relay at a time does it. An event stays as long as a webhook delivery refers to it, be it owed or only a record.
 class Retention {
  public:
-  explicit Retention(const Config& config);
+  /// `database_errors` outlives it.
+  Retention(const Config& config, Counter& database_errors);
 
   void start();
   void stop() { worker_.stop(); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -34,9 +35,10 @@ void SendQueue::grow() {
   head_ = 0;
 }
 
-void SendQueue::push_control(std::string_view frame) {
-  control_.append(frame);
-  bytes_ += frame.size();
+void SendQueue::push_control(std::string_view bytes, std::uint32_t frames) {
+  control_.append(bytes);
+  control_frames_ += frames;
+  bytes_ += bytes.size();
 }
 
 void SendQueue::drop_pending() {
@@ -49,10 +51,11 @@ void SendQueue::drop_pending() {
   if (control_sent_ == 0) {
     bytes_ -= control_.size();
     control_.clear();
+    control_frames_ = 0;
   }
 }
 
-SendQueue::Result SendQueue::flush(int socket) {
+SendQueue::Result SendQueue::flush(int socket, IoMetrics& metrics) {
   std::array<iovec, kMaxPieces> pieces;
   std::size_t used = 0;
   std::size_t total = 0;
@@ -70,11 +73,13 @@ SendQueue::Result SendQueue::flush(int socket) {
   message.msg_iov = pieces.data();
   message.msg_iovlen = used;
   const ssize_t sent = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  metrics.sends.add();
   if (sent < 0) {
     if (errno == EINTR) return Result::more;
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? Result::blocked : Result::failed;
   }
-  consume(static_cast<std::size_t>(sent));
+  metrics.bytes.add(static_cast<std::size_t>(sent));
+  metrics.frames.add(consume(static_cast<std::size_t>(sent)));
   if (empty()) {
     release_idle_memory();
     return Result::drained;
@@ -82,26 +87,32 @@ SendQueue::Result SendQueue::flush(int socket) {
   return static_cast<std::size_t>(sent) < total ? Result::blocked : Result::more;
 }
 
-// In the order flush() put the pieces: the rest of a begun frame, the control lane, the other frames.
-void SendQueue::consume(std::size_t sent) {
+// In the order flush() put the pieces: the rest of a begun frame, the control lane, the other frames. Returns how many
+// frames are out completely now.
+std::size_t SendQueue::consume(std::size_t sent) {
   bytes_ -= sent;
+  const std::size_t before = count_;
   if (front_sent_ > 0) consume_frames(sent, 1);
-  consume_control(sent);
+  const std::size_t replies = consume_control(sent);
   consume_frames(sent, count_);
+  return before - count_ + replies;
 }
 
-void SendQueue::consume_control(std::size_t& sent) {
+std::size_t SendQueue::consume_control(std::size_t& sent) {
   const std::size_t taken = std::min(sent, control_.size() - control_sent_);
   sent -= taken;
   control_sent_ += taken;
   if (control_sent_ == control_.size()) {
     control_.clear();
     control_sent_ = 0;
-  } else if (control_sent_ > kKeptControlBytes && control_sent_ > control_.size() / 2) {
+    return std::exchange(control_frames_, 0);
+  }
+  if (control_sent_ > kKeptControlBytes && control_sent_ > control_.size() / 2) {
     // A client that is always a little behind never empties it. One byte stays: the lane has been begun.
     control_.erase(0, control_sent_ - 1);
     control_sent_ = 1;
   }
+  return 0;
 }
 
 void SendQueue::consume_frames(std::size_t& sent, std::size_t limit) {

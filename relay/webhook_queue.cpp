@@ -17,6 +17,13 @@ constexpr std::string_view kReadOwed =
     "FROM (SELECT webhook_id, MIN(due_at) AS due_at FROM webhook_queue FORCE INDEX (webhook_queue_due) "
     "GROUP BY webhook_id) q LEFT JOIN webhooks w ON w.id = q.webhook_id ORDER BY due_in";
 
+// An exact count of a long queue would read all of it.
+constexpr std::string_view kCountBacklog =
+    "SELECT CAST(COUNT(*) AS SIGNED) FROM (SELECT delivery_id FROM webhook_queue LIMIT 100000) q";
+constexpr std::string_view kReadOldestAge =
+    "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, created_at, UTC_TIMESTAMP(3)) DIV 1000 AS SIGNED) "
+    "FROM webhook_deliveries WHERE id = (SELECT MIN(delivery_id) FROM webhook_queue)";
+
 // Without the hint the optimizer may read, and lock, far more rows than it returns.
 constexpr std::string_view kLockDue =
     "SELECT delivery_id, attempts FROM webhook_queue FORCE INDEX (webhook_queue_due) "
@@ -95,6 +102,14 @@ std::vector<OwedWebhook> WebhookQueue::owed() {
     webhooks.push_back({row.integer(0), state, std::chrono::milliseconds{row.integer(2)}});
   }
   return webhooks;
+}
+
+WebhookBacklog WebhookQueue::backlog() {
+  WebhookBacklog backlog;
+  backlog.deliveries = database_.query(kCountBacklog).at(0).integer(0);
+  const auto oldest = database_.query(kReadOldestAge);
+  if (!oldest.empty()) backlog.oldest_age = std::chrono::milliseconds(oldest.front().integer(0));
+  return backlog;
 }
 
 std::vector<ClaimedDelivery> WebhookQueue::claim(const std::vector<OwedWebhook>& webhooks, std::size_t slots,

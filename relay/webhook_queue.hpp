@@ -46,6 +46,12 @@ struct AttemptOutcome {
   std::string response_body;  ///< at most 1 KiB of valid UTF-8
 };
 
+/// What the queue holds, of all webhooks, disabled ones too.
+struct WebhookBacklog {
+  std::int64_t deliveries = 0;  ///< counted up to 100,000
+  std::chrono::milliseconds oldest_age{0};
+};
+
 /// All SQL of the queue. A row present means still owed; a claim pushes its due time into the future, so that a
 /// crashed claim comes due by itself. Times are the database's alone. Throws DatabaseError; not thread-safe.
 class WebhookQueue {
@@ -55,6 +61,9 @@ class WebhookQueue {
   /// Every webhook with a row in the queue, the one due longest first: one index dive a webhook, however long the
   /// queue.
   std::vector<OwedWebhook> owed();
+
+  /// For the metrics. Cheap, however long the queue.
+  WebhookBacklog backlog();
 
   /// Claims what is due, at most `slots` for each webhook of `webhooks`, oldest first; of a disabled one test
   /// deliveries only. Rows of deleted webhooks and deliveries are dropped. One short transaction.

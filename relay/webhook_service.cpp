@@ -30,6 +30,8 @@ constexpr milliseconds kIdlePoll{1'000};
 constexpr milliseconds kShortestPause{2};
 /// Test deliveries of disabled webhooks are looked for no more often.
 constexpr milliseconds kDisabledPause{250};
+/// For the metrics.
+constexpr milliseconds kNoteBacklogEvery{2'000};
 constexpr milliseconds kFirstBackOff{100};
 constexpr milliseconds kLongestBackOff{2'000};
 constexpr std::size_t kFinishBatch = 200;
@@ -44,7 +46,7 @@ constexpr std::size_t kSlotsPerWebhook = 1;
 
 class WebhookService::Impl {
  public:
-  explicit Impl(const Config& config);
+  Impl(const Config& config, WebhookMetrics& metrics);
   ~Impl() { stop(); }
 
   void start();
@@ -54,17 +56,20 @@ class WebhookService::Impl {
  private:
   void schedule();
   milliseconds schedule_once();
+  void note_backlog();
   std::vector<OwedWebhook> choose(const std::vector<OwedWebhook>& owed, milliseconds& next);
   bool may_start(const OwedWebhook& webhook, std::size_t chosen) const;
   void send_all();
   AttemptOutcome deliver(const ClaimedDelivery& delivery, std::mt19937_64& random);
   void hand_over(AttemptOutcome outcome);
+  void count(AttemptOutcome::Kind kind);
   void release(std::int64_t webhook_id);
   void finish_all();
   std::vector<AttemptOutcome> next_batch();
   void record(const std::vector<AttemptOutcome>& batch);
 
   const Config config_;
+  WebhookMetrics& metrics_;
   const SecretBox box_;
   WebhookSender sender_;
   Database claim_database_;
@@ -85,6 +90,7 @@ class WebhookService::Impl {
   std::size_t recording_ = 0;
   std::unordered_set<std::int64_t> busy_;     ///< webhooks with a request under way
   std::unordered_set<std::int64_t> failing_;  ///< webhooks whose last attempt failed
+  Clock::time_point noted_at_{};              ///< when the backlog was; the scheduler's own
   Clock::time_point disabled_at_{};           ///< when disabled webhooks were looked at; the scheduler's own
 
   std::thread scheduler_;
@@ -92,8 +98,9 @@ class WebhookService::Impl {
   std::thread finisher_;
 };
 
-WebhookService::Impl::Impl(const Config& config)
+WebhookService::Impl::Impl(const Config& config, WebhookMetrics& metrics)
     : config_(config),
+      metrics_(metrics),
       box_(config.secret_key),
       sender_(config.webhook_timeout, config.webhook_allow_private),
       claim_database_(config),
@@ -143,10 +150,12 @@ void WebhookService::Impl::schedule() {
     milliseconds pause = kIdlePoll;
     try {
       pause = schedule_once();
+      note_backlog();
       if (failing) log_info("webhook queue: the database is back");
       failing = false;
       delay = kFirstBackOff;
     } catch (const std::exception& error) {
+      metrics_.queue_errors.add();
       if (!failing) log_error(std::string("webhook queue: ") + error.what());
       failing = true;
       pause = delay;
@@ -185,6 +194,14 @@ milliseconds WebhookService::Impl::schedule_once() {
   }
   job_added_.notify_all();
   return next;
+}
+
+void WebhookService::Impl::note_backlog() {
+  if (Clock::now() - noted_at_ < kNoteBacklogEvery) return;
+  noted_at_ = Clock::now();
+  const WebhookBacklog backlog = claims_.backlog();
+  metrics_.pending.set(backlog.deliveries);
+  metrics_.oldest_age.set(backlog.oldest_age.count());
 }
 
 /// The webhooks to claim for now. `next` becomes the time until another one is due.
@@ -266,10 +283,25 @@ void WebhookService::Impl::hand_over(AttemptOutcome outcome) {
     } else {
       failing_.insert(webhook_id);
     }
+    count(outcome.kind);
     outcomes_.push_back(std::move(outcome));
   }
   outcome_added_.notify_one();
   if (!gone) release(webhook_id);
+}
+
+/// Under the lock: there are many workers.
+void WebhookService::Impl::count(AttemptOutcome::Kind kind) {
+  switch (kind) {
+    case AttemptOutcome::Kind::succeeded:
+      return metrics_.delivered.add();
+    case AttemptOutcome::Kind::retry:
+      return metrics_.retried.add();
+    case AttemptOutcome::Kind::failed:
+      return metrics_.failed.add();
+    case AttemptOutcome::Kind::gone:
+      return metrics_.gone.add();
+  }
 }
 
 void WebhookService::Impl::release(std::int64_t webhook_id) {
@@ -316,6 +348,7 @@ void WebhookService::Impl::record(const std::vector<AttemptOutcome>& batch) {
       if (failing) log_info("webhook outcomes: the database is back");
       return;
     } catch (const std::exception& error) {
+      metrics_.finish_errors.add();
       if (!failing) log_error(std::string("webhook outcomes: ") + error.what());
     }
     std::unique_lock lock(mutex_);
@@ -329,7 +362,8 @@ void WebhookService::Impl::record(const std::vector<AttemptOutcome>& batch) {
   }
 }
 
-WebhookService::WebhookService(const Config& config) : impl_(std::make_unique<Impl>(config)) {}
+WebhookService::WebhookService(const Config& config, WebhookMetrics& metrics)
+    : impl_(std::make_unique<Impl>(config, metrics)) {}
 WebhookService::~WebhookService() = default;
 void WebhookService::start() {
   impl_->start();

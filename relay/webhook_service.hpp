@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "relay/metrics.hpp"
 #include "shared/config.hpp"
 
 namespace gamepicker {
@@ -10,8 +11,8 @@ namespace gamepicker {
 /// the outcomes in batches.
 class WebhookService {
  public:
-  /// Throws std::invalid_argument for a bad SECRET_KEY.
-  explicit WebhookService(const Config& config);
+  /// `metrics` outlives it. Throws std::invalid_argument for a bad SECRET_KEY.
+  WebhookService(const Config& config, WebhookMetrics& metrics);
   ~WebhookService();
   WebhookService(const WebhookService&) = delete;
   WebhookService& operator=(const WebhookService&) = delete;

@@ -45,6 +45,7 @@ bool Worker::persist(const std::string& name, const std::function<void()>& work)
       work();
       return true;
     } catch (const DatabaseError& error) {
+      database_errors_.add();
       log_warning(name + ": " + error.what());
     }
     if (!pause(delay)) return false;

@@ -7,13 +7,16 @@
 #include <string>
 #include <thread>
 
+#include "relay/metrics.hpp"
+
 namespace gamepicker {
 
 /// A thread that works with the database on what others put into its queue, or on what the clock says, until it is
 /// stopped. The queue is the owner's, under mutex().
 class Worker {
  public:
-  Worker() = default;
+  /// `database_errors` outlives it.
+  explicit Worker(Counter& database_errors) : database_errors_(database_errors) {}
   ~Worker() { stop(); }
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -40,6 +43,7 @@ class Worker {
   bool persist(const std::string& name, const std::function<void()>& work);
 
  private:
+  Counter& database_errors_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool stopping_ = false;

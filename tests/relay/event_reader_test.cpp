@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include <boost/test/unit_test.hpp>
 
@@ -72,11 +73,14 @@ class RecordingFeed : public Feed {
 struct ReaderFixture {
   test::TestDatabase database;
   RecordingFeed feed;
-  EventReader reader{database.config(), feed, [] {}};
+  ReaderMetrics metrics;
+  EventReader reader{database.config(), feed, [] {}, metrics};
 
   ReaderFixture() {
     database.execute("INSERT INTO sessions (id) VALUES (3)");
     reader.start();
+    // Heads are compared at the start, and then only every 10 s: what finds an event is certain.
+    while (!metrics.polled.age(std::chrono::steady_clock::now())) std::this_thread::sleep_for(1ms);
   }
   ~ReaderFixture() { reader.stop(); }
 
@@ -148,6 +152,7 @@ BOOST_AUTO_TEST_CASE(an_event_that_commits_late_is_not_lost) {
   CHECK_FRAMES("session.3:1");
   late->execute("COMMIT");
   CHECK_FRAMES("session.3:1", "sessions:1");
+  BOOST_TEST(metrics.filled_holes.value() == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(a_rolled_back_transaction_leaves_nothing_behind) {
@@ -174,6 +179,8 @@ BOOST_AUTO_TEST_CASE(a_channels_missing_offsets_are_fetched_before_newer_ones) {
   CHECK_FRAMES("sessions:1", "sessions:2", "sessions:3");
   insert("sessions");
   CHECK_FRAMES("sessions:1", "sessions:2", "sessions:3", "sessions:4");
+  BOOST_TEST(metrics.filled_fetched.value() == 2u);
+  BOOST_TEST(metrics.filled_holes.value() == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(a_lost_connection_loses_no_event) {
@@ -201,6 +208,7 @@ BOOST_AUTO_TEST_CASE(an_event_behind_the_cursor_is_found_by_comparing_heads) {
       "INSERT INTO events (id, channel, seq, type, body) VALUES (5, 'sessions', 1, 'game.added', '" +
       body + "'); COMMIT");
   CHECK_FRAMES("session.3:1", "sessions:1");
+  BOOST_TEST(metrics.filled_by_head.value() == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(a_row_that_is_no_event_does_not_hold_up_the_others) {
@@ -246,11 +254,13 @@ BOOST_AUTO_TEST_CASE(a_nudge_wakes_the_reader_and_is_passed_on) {
   std::mutex mutex;
   std::condition_variable changed;
   int activities = 0;
-  EventReader reader(config, feed, [&] {
+  const auto on_activity = [&] {
     const std::lock_guard lock(mutex);
     ++activities;
     changed.notify_all();
-  });
+  };
+  ReaderMetrics metrics;
+  EventReader reader(config, feed, on_activity, metrics);
   reader.start();
   reader.track("sessions");
   feed.head("sessions");
@@ -260,6 +270,7 @@ BOOST_AUTO_TEST_CASE(a_nudge_wakes_the_reader_and_is_passed_on) {
     BOOST_TEST(changed.wait_for(lock, 5s, [&] { return activities > 0; }));
   }
   reader.stop();
+  BOOST_TEST(metrics.nudges.value() == 1);
   std::remove(config.relay_nudge.c_str());
 }
 

@@ -121,6 +121,7 @@ class IoFixture {
   void publish(const std::string& channel, std::uint64_t offset, const std::string& text);
 
   Config config;
+  Metrics metrics;
   Mailbox mailbox;
   FakeTracker tracker{mailbox};
   NoHistory no_history{mailbox};

@@ -13,6 +13,7 @@ using namespace gamepicker::test;
 namespace {
 
 struct PollEnderFixture {
+  Counter database_errors;
   /// Waits until the query's first value is `wanted`, at most ten seconds.
   bool becomes(const std::string& sql, const std::string& wanted) {
     const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
@@ -37,7 +38,7 @@ BOOST_AUTO_TEST_CASE(a_poll_ends_when_it_is_due_and_not_before) {
       "INSERT INTO sessions (poll_started_at, poll_ends_at, poll_leading_game_id, poll_leading_label, "
       "poll_leading_votes) VALUES (UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) + INTERVAL 2 SECOND, 7, 'Quip \xF0\x9F\x8E\xB2', 3)");
   const std::string due = database.value("SELECT poll_ends_at FROM sessions");
-  PollEnder polls(database.config());
+  PollEnder polls(database.config(), database_errors);
   polls.start();
   BOOST_TEST(becomes(kEnded, "1"));
   BOOST_TEST(database.value("SELECT created_at >= '" + due + "' FROM events") == "1");
@@ -51,7 +52,7 @@ BOOST_AUTO_TEST_CASE(an_end_that_came_due_while_no_relay_ran_is_made_up_for) {
   database.execute(
       "INSERT INTO sessions (poll_started_at, poll_ends_at) VALUES "
       "(UTC_TIMESTAMP(3) - INTERVAL 1 HOUR, UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE)");
-  PollEnder polls(database.config());
+  PollEnder polls(database.config(), database_errors);
   polls.start();
   BOOST_TEST(becomes(kEnded, "1"));
 }
@@ -60,8 +61,8 @@ BOOST_AUTO_TEST_CASE(of_several_relays_one_ends_a_poll) {
   database.execute("INSERT INTO sessions (is_active) VALUES (0), (0), (0), (0), (0), (0), (0), (0)");
   database.execute(
       "UPDATE sessions SET poll_started_at = UTC_TIMESTAMP(3), poll_ends_at = UTC_TIMESTAMP(3) + INTERVAL 1 SECOND");
-  PollEnder first(database.config());
-  PollEnder second(database.config());
+  PollEnder first(database.config(), database_errors);
+  PollEnder second(database.config(), database_errors);
   first.start();
   second.start();
   BOOST_TEST(becomes("SELECT COUNT(*) FROM sessions WHERE poll_ends_at IS NOT NULL", "0"));

@@ -48,11 +48,12 @@ class Relay {
   Relay(Config config, const std::string& folder)
       : config_(with_sockets(std::move(config), folder)),
         stop_(::eventfd(0, EFD_CLOEXEC)),
-        reader_(config_, mailbox_, [] {}),
-        history_(config_, mailbox_),
-        client_events_(config_, mailbox_),
-        presence_(config_, mailbox_, kTiming),
-        loop_(config_, mailbox_, {reader_, history_, client_events_, presence_}, stop_),
+        reader_(
+            config_, mailbox_, [] {}, metrics_.reader),
+        history_(config_, mailbox_, metrics_.history_errors),
+        client_events_(config_, mailbox_, metrics_.client_event_errors),
+        presence_(config_, mailbox_, metrics_.presence_errors, kTiming),
+        loop_(config_, mailbox_, {reader_, history_, client_events_, presence_}, metrics_.io, stop_),
         thread_([this] { loop_.run(); }) {
     reader_.start();
     history_.start();
@@ -74,6 +75,7 @@ class Relay {
   static constexpr PresenceKeeper::Timing kTiming{std::chrono::milliseconds(1500), std::chrono::milliseconds(300),
                                                   std::chrono::milliseconds(300)};
 
+  const Metrics& metrics() const { return metrics_; }
   const std::string& socket() const { return config_.relay_socket; }
 
  private:
@@ -86,6 +88,7 @@ class Relay {
 
   const Config config_;
   const int stop_;
+  Metrics metrics_;
   Mailbox mailbox_;
   EventReader reader_;
   HistoryReader history_;

@@ -22,7 +22,7 @@ struct RetentionFixture {
 
   /// Runs a clean-up until the query's first value is `wanted`, at most ten seconds.
   bool becomes(const std::string& sql, const std::string& wanted) {
-    Retention retention(config);
+    Retention retention(config, database_errors);
     retention.start();
     const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     while (database.value(sql) != wanted) {
@@ -57,6 +57,7 @@ struct RetentionFixture {
 
   TestDatabase database;
   Config config;
+  Counter database_errors;
 };
 
 }  // namespace
@@ -115,7 +116,7 @@ BOOST_AUTO_TEST_CASE(one_relay_at_a_time_cleans_up) {
   const auto other = database.connect();
   other->query("SELECT GET_LOCK(CONCAT(DATABASE(), '.retention'), 0)");
   add("orders", 1, 10, 25);
-  Retention retention(config);
+  Retention retention(config, database_errors);
   retention.start();
   // It looks at the lock and goes: its statement is the last one of its session.
   const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);

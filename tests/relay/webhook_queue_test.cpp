@@ -42,6 +42,20 @@ BOOST_AUTO_TEST_CASE(an_empty_queue_owes_nothing) {
   BOOST_TEST(queue.claim({}, 1, 20s).empty());
 }
 
+BOOST_AUTO_TEST_CASE(the_backlog_is_what_is_owed_and_as_old_as_its_oldest) {
+  BOOST_TEST(queue.backlog().deliveries == 0);
+  BOOST_TEST(queue.backlog().oldest_age.count() == 0);
+  data.webhook(1);
+  data.webhook(2);
+  const std::string oldest = data.deliver(2);
+  data.deliver(1);
+  data.deliver(1);
+  database.execute("UPDATE webhook_deliveries SET created_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR WHERE id = " +
+                   oldest);
+  BOOST_TEST(queue.backlog().deliveries == 3);
+  BOOST_TEST((queue.backlog().oldest_age >= 1h && queue.backlog().oldest_age < 61min));
+}
+
 BOOST_AUTO_TEST_CASE(a_claim_takes_the_oldest_of_each_webhook_with_all_that_is_needed_to_send_it) {
   data.webhook(1, "https://one.example/hook");
   data.webhook(2);

@@ -18,6 +18,7 @@ struct ServiceFixture {
   test::TestDatabase database;
   test::WebhookData data{database};
   Config config = database.config();
+  WebhookMetrics metrics;
 
   ServiceFixture() {
     std::signal(SIGPIPE, SIG_IGN);
@@ -43,7 +44,7 @@ BOOST_AUTO_TEST_CASE(what_is_owed_is_sent_and_recorded) {
   HttpReceiver receiver(kOk);
   data.webhook(1, receiver.url(), "s3cret");
   const std::string id = data.deliver(1);
-  WebhookService service(config);
+  WebhookService service(config, metrics);
   service.start();
   BOOST_TEST(wait_for_status(id, "succeeded 1 finished") == "succeeded 1 finished");
   service.stop();
@@ -59,7 +60,7 @@ BOOST_AUTO_TEST_CASE(deliveries_of_one_webhook_arrive_in_event_order) {
   data.webhook(1, receiver.url());
   std::vector<std::string> ids;
   for (int i = 0; i < 40; ++i) ids.push_back(data.deliver(1));
-  WebhookService service(config);
+  WebhookService service(config, metrics);
   service.start();
   wait_for_status(ids.back(), "succeeded 1 finished");
   service.stop();
@@ -76,7 +77,7 @@ BOOST_AUTO_TEST_CASE(a_failure_is_retried_with_the_same_bytes_until_it_succeeds)
   });
   data.webhook(1, receiver.url());
   const std::string id = data.deliver(1);
-  WebhookService service(config);
+  WebhookService service(config, metrics);
   service.start();
   BOOST_TEST(wait_for_status(id, "succeeded 3 finished") == "succeeded 3 finished");
   service.stop();
@@ -87,16 +88,20 @@ BOOST_AUTO_TEST_CASE(a_failure_is_retried_with_the_same_bytes_until_it_succeeds)
   BOOST_TEST(database.value("SELECT GROUP_CONCAT(attempt, ' ', response_status, ' ', COALESCE(error_message, '-') "
                             "ORDER BY id SEPARATOR ', ') FROM webhook_logs") ==
              "1 500 HTTP 500, 2 500 HTTP 500, 3 200 -");
+  BOOST_TEST(metrics.retried.value() == 2u);
+  BOOST_TEST(metrics.delivered.value() == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(a_used_up_schedule_ends_as_failed) {
   HttpReceiver receiver(HttpReceiver::answer("500 Oops"));
   data.webhook(1, receiver.url());
   const std::string id = data.deliver(1);
-  WebhookService service(config);
+  WebhookService service(config, metrics);
   service.start();
   BOOST_TEST(wait_for_status(id, "failed 3 finished") == "failed 3 finished");
   service.stop();
+  BOOST_TEST(metrics.retried.value() == 2u);
+  BOOST_TEST(metrics.failed.value() == 1u);
   BOOST_TEST(data.queued() == "0");
   BOOST_TEST(data.logged() == "3");
 }
@@ -106,7 +111,7 @@ BOOST_AUTO_TEST_CASE(gone_disables_the_webhook_and_stops_the_rest) {
   data.webhook(1, receiver.url());
   const std::string id = data.deliver(1);
   data.deliver(1);
-  WebhookService service(config);
+  WebhookService service(config, metrics);
   service.start();
   BOOST_TEST(wait_for_status(id, "failed 1 finished") == "failed 1 finished");
   // A test that is sent later shows that nothing else was sent before it.
@@ -131,7 +136,7 @@ BOOST_AUTO_TEST_CASE(endpoints_that_hang_do_not_delay_a_healthy_one) {
     data.webhook(id, hanging.url());
     data.deliver(id);
   }
-  WebhookService service(config);
+  WebhookService service(config, metrics);
   service.start();
   std::this_thread::sleep_for(2500ms);  // all four workers have met a hanging endpoint by now
   data.webhook(9, healthy.url());
@@ -146,7 +151,7 @@ BOOST_AUTO_TEST_CASE(endpoints_that_hang_do_not_delay_a_healthy_one) {
 BOOST_AUTO_TEST_CASE(a_lost_database_connection_delays_but_loses_nothing) {
   HttpReceiver receiver(kOk);
   data.webhook(1, receiver.url());
-  WebhookService service(config);
+  WebhookService service(config, metrics);
   service.start();
   std::vector<std::string> ids;
   for (int i = 0; i < 10; ++i) {
@@ -181,7 +186,7 @@ BOOST_AUTO_TEST_CASE(stop_waits_for_the_request_under_way_and_records_it) {
   });
   data.webhook(1, receiver.url());
   const std::string id = data.deliver(1);
-  WebhookService service(config);
+  WebhookService service(config, metrics);
   service.start();
   receiver.wait_for(1);
   service.stop();

@@ -48,16 +48,17 @@ BOOST_AUTO_TEST_SUITE(send_queue)
 BOOST_AUTO_TEST_CASE(replies_overtake_frames_that_are_not_begun_but_never_split_one) {
   const Pair pair;
   SendQueue queue;
+  IoMetrics metrics;
   const std::string large(50'000, 'a');
   queue.push(text_frame(large));
   queue.push(text_frame("b"));
-  BOOST_TEST((queue.flush(pair.ends[0]) == SendQueue::Result::blocked));
+  BOOST_TEST((queue.flush(pair.ends[0], metrics) == SendQueue::Result::blocked));
   queue.push_control("C");
   queue.push(text_frame("d"));
   std::string received;
   for (int i = 0; i < 10'000 && !queue.empty(); ++i) {
     received += pair.receive();
-    queue.flush(pair.ends[0]);
+    queue.flush(pair.ends[0], metrics);
   }
   received += pair.receive();
   BOOST_TEST(received == large + "Cbd");
@@ -67,17 +68,18 @@ BOOST_AUTO_TEST_CASE(replies_overtake_frames_that_are_not_begun_but_never_split_
 BOOST_AUTO_TEST_CASE(dropping_what_is_pending_keeps_the_frame_that_is_begun) {
   const Pair pair;
   SendQueue queue;
+  IoMetrics metrics;
   const std::string large(50'000, 'a');
   queue.push(text_frame(large));
   queue.push(text_frame("b"));
-  queue.flush(pair.ends[0]);
+  queue.flush(pair.ends[0], metrics);
   queue.push_control("C");
   queue.drop_pending();
   queue.push(text_frame("end"));
   std::string received;
   for (int i = 0; i < 10'000 && !queue.empty(); ++i) {
     received += pair.receive();
-    queue.flush(pair.ends[0]);
+    queue.flush(pair.ends[0], metrics);
   }
   BOOST_TEST(received + pair.receive() == large + "end");
 }
@@ -114,6 +116,7 @@ BOOST_AUTO_TEST_CASE(replies_to_a_client_that_is_always_a_little_behind_do_not_p
 BOOST_AUTO_TEST_CASE(more_frames_than_one_send_takes_go_out_in_order) {
   const Pair pair;
   SendQueue queue;
+  IoMetrics metrics;
   std::string expected;
   for (int i = 0; i < 300; ++i) {
     queue.push(text_frame(std::to_string(i)));
@@ -121,10 +124,10 @@ BOOST_AUTO_TEST_CASE(more_frames_than_one_send_takes_go_out_in_order) {
   }
   BOOST_TEST(queue.bytes() == expected.size());
   std::string received;
-  BOOST_TEST((queue.flush(pair.ends[0]) != SendQueue::Result::drained));
+  BOOST_TEST((queue.flush(pair.ends[0], metrics) != SendQueue::Result::drained));
   for (int i = 0; i < 10'000 && !queue.empty(); ++i) {
     received += pair.receive();
-    queue.flush(pair.ends[0]);
+    queue.flush(pair.ends[0], metrics);
   }
   BOOST_TEST(received + pair.receive() == expected);
 }
@@ -134,8 +137,9 @@ BOOST_AUTO_TEST_CASE(a_peer_that_is_gone_is_a_failure) {
   BOOST_TEST_REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
   ::close(ends[1]);
   SendQueue queue;
+  IoMetrics metrics;
   queue.push_control("x");
-  BOOST_TEST((queue.flush(ends[0]) == SendQueue::Result::failed));
+  BOOST_TEST((queue.flush(ends[0], metrics) == SendQueue::Result::failed));
   ::close(ends[0]);
 }
 
