@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@
 #include "relay/io_loop.hpp"
 #include "relay/mailbox.hpp"
 #include "relay/metrics.hpp"
+#include "relay/ops_server.hpp"
 #include "relay/poll_ender.hpp"
 #include "relay/presence_keeper.hpp"
 #include "relay/retention.hpp"
@@ -106,6 +108,8 @@ void run(const Config& config) {
   check_schema(config);
 
   Metrics metrics;
+  std::optional<OpsServer> ops;
+  if (!config.relay_ops_listen.empty()) ops.emplace(config.relay_ops_listen, metrics);
   Mailbox mailbox;
   WebhookService webhooks(config, metrics.webhooks);
   EventReader reader(
@@ -117,6 +121,7 @@ void run(const Config& config) {
   PollEnder polls(config, metrics.poll_errors);
   Retention retention(config, metrics.retention_errors);
 
+  if (ops) ops->start();
   webhooks.start();
   reader.start();
   history.start();
@@ -128,6 +133,7 @@ void run(const Config& config) {
   log_info("listening on " + config.relay_socket);
 
   wait_readable(stop);  // the loop sees it too, and says goodbye to its clients meanwhile
+  metrics.draining = true;
   webhooks.stop();
   loop_thread.join();
   retention.stop();
@@ -136,6 +142,7 @@ void run(const Config& config) {
   client_events.stop();
   history.stop();
   reader.stop();
+  if (ops) ops->stop();
   log_info("stopped");
   ::close(stop);
 }

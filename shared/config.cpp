@@ -33,6 +33,7 @@ const std::array kKeys = {
     ConfigKey{"RELAY_PROXIES", &Config::relay_proxies, 2, 4096},
     ConfigKey{"RELAY_NUDGE", &Config::relay_nudge, 1, 4096},
     ConfigKey{"RELAY_NUDGE_BIND", &Config::relay_nudge_bind, 1, 255},
+    ConfigKey{"RELAY_OPS_LISTEN", &Config::relay_ops_listen, 1, 255},
     ConfigKey{"RELAY_MAX_CONNECTIONS", &Config::relay_max_connections, 1, 1'000'000},
     ConfigKey{"RELAY_MAX_CONNECTIONS_PER_ADDRESS", &Config::relay_max_connections_per_address, 1, 1'000'000},
     ConfigKey{"RELAY_MAX_QUEUE_BYTES", &Config::relay_max_queue_bytes, 65'536, 1'073'741'824},

@@ -44,6 +44,7 @@ struct Config {
   std::string relay_proxies;
   std::string relay_nudge = "/run/gamepicker/nudge.sock";
   std::string relay_nudge_bind;
+  std::string relay_ops_listen;
   std::uint64_t relay_max_connections = 10000;
   std::uint64_t relay_max_connections_per_address = 50;
   std::uint64_t relay_max_queue_bytes = 1048576;
