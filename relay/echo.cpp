@@ -199,7 +199,7 @@ class EchoServer {
 
   bool write(EchoClient& client) {
     SendQueue::Result result = SendQueue::Result::more;
-    while (result == SendQueue::Result::more) result = client.queue.flush(client.socket);
+    while (result == SendQueue::Result::more) result = client.queue.flush(client.socket, metrics_);
     if (result == SendQueue::Result::failed) return false;
     if (client.queue.empty() && client.phase == EchoClient::Phase::ending && !client.shut) {
       client.shut = true;
@@ -212,6 +212,7 @@ class EchoServer {
   }
 
   const int stop_;
+  IoMetrics metrics_;  ///< nobody reads them here
   int listener_ = -1;
   Epoll epoll_;
   TimerWheel wheel_;

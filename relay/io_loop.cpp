@@ -14,9 +14,9 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kAcceptsPerTick = 256;
-constexpr milliseconds kAcceptPause{100};  // out of descriptors, or full
+constexpr milliseconds kAcceptPause{100};     // out of descriptors, or full
 constexpr milliseconds kLongestSleep{1'000};  // by its ticks others see that it lives
-constexpr milliseconds kStopLimit{8'000};  // leaves two seconds of the ten for the other threads
+constexpr milliseconds kStopLimit{8'000};     // leaves two seconds of the ten for the other threads
 
 std::vector<Listener> listen_as(const Config& config) {
   std::vector<Listener> listeners;
@@ -30,8 +30,7 @@ std::vector<Listener> listen_as(const Config& config) {
 }  // namespace
 
 IoLoop::IoLoop(const Config& config, Mailbox& mailbox, const Backend& backend, IoMetrics& metrics, int stop)
-    : config_(config),
-      mailbox_(mailbox),
+    : mailbox_(mailbox),
       metrics_(metrics),
       stop_(stop),
       now_(Clock::now()),

@@ -45,7 +45,6 @@ class IoLoop {
   void begin_stop();
   int timeout() const;
 
-  const Config& config_;
   Mailbox& mailbox_;
   IoMetrics& metrics_;
   const int stop_;

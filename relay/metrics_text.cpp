@@ -123,7 +123,9 @@ void add_database_errors(Scrape& scrape, const Metrics& metrics) {
   scrape.labelled("part", "client_events", metrics.client_event_errors.value());
   scrape.labelled("part", "webhook_queue", metrics.webhooks.queue_errors.value());
   scrape.labelled("part", "webhook_outcomes", metrics.webhooks.finish_errors.value());
-  scrape.labelled("part", "housekeeping", metrics.housekeeping_errors.value());
+  scrape.labelled("part", "presence", metrics.presence_errors.value());
+  scrape.labelled("part", "polls", metrics.poll_errors.value());
+  scrape.labelled("part", "retention", metrics.retention_errors.value());
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // in whatever order the answers come, clients read well-formed messages, and of the channels they follow every event
 // once. An input is lines; the first character of each says what happens:
 //   0 1 2  the client of that number (an admin, a viewer, a stranger) sends the rest of the line
-//   t h w  the next question about a channel, about history, or an event of a client is answered
+//   t h w p  the next question about a channel, about history, an event of a client, or about presence is answered
 //   e k    an event happens in the channel that the rest names; its oldest one is forgotten
 //   d      events are handed out to subscribers
 //   f l    a client (its number follows) reads what it was sent; leaves, and another one comes in its place
@@ -50,10 +50,10 @@ struct Followed {
 /// A client and the far end of its socket.
 class Peer {
  public:
-  Peer(Hub& hub, DirtyList& dirty, SteadyTime now) : hub_(hub) {
+  Peer(Hub& hub, DirtyList& dirty, IoMetrics& metrics, SteadyTime now) : hub_(hub) {
     expect(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends_.data()) == 0,
            "there are sockets");
-    client_.emplace(ends_[0], dirty, std::size_t{1} << 20, now);
+    client_.emplace(ends_[0], dirty, metrics, std::size_t{1} << 20, now);
     client_->open({});
   }
   ~Peer() {
@@ -84,7 +84,9 @@ class Peer {
   /// All questions are answered and everything is read: nothing that was promised may be missing.
   void check_complete(MemoryLog& log) {
     for (const Membership& membership : client_->memberships) {
-      expect(membership.live && !membership.recovery && membership.pending.empty(), "every subscribe comes to rest");
+      expect(membership.live && !membership.recovery && membership.pending.empty() &&
+                 (!membership.seat || membership.seat->waiting.empty()),
+             "every subscribe comes to rest");
       const std::string& name = membership.channel->name;
       const auto& events = log.channel(name).events;
       for (std::size_t i = 0; i < events.size(); ++i) {
@@ -198,6 +200,9 @@ class World {
       case 'w':
         answer_write();
         return;
+      case 'p':
+        answer_ask();
+        return;
       case 'e':
         if (is_channel_name(rest)) log_.happen(hub_, rest, event_body("game.added", {}, "{}"), {});
         return;
@@ -223,13 +228,19 @@ class World {
       busy = log_.answer_track(hub_);
       busy = log_.answer_read(hub_) || busy;
       busy = answer_write() || busy;
+      busy = answer_ask() || busy;
       busy = hub_.deliver_slice() || busy;
       for (std::size_t i = 0; i < peers_.size(); ++i) {
         busy = peers_[i]->client().has_output() || busy;
         read(i);
       }
     }
-    for (const auto& peer : peers_) peer->check_complete(log_);
+    std::size_t seats = 0;
+    for (const auto& peer : peers_) {
+      peer->check_complete(log_);
+      for (const Membership& membership : peer->client().memberships) seats += membership.seat ? 1 : 0;
+    }
+    expect(seats == log_.seats(), "every seat is given back with its membership");
   }
 
  private:
@@ -238,7 +249,7 @@ class World {
         TokenAuthority(config_.jwt_secret).issue(Role::admin, "admin", std::chrono::hours(1000)),
         TokenAuthority(config_.jwt_secret).issue(Role::viewer, "viewer", std::chrono::hours(1000), {"private-a*"})};
     peers_[number].reset();  // before another one has its socket
-    peers_[number] = std::make_unique<Peer>(hub_, dirty_, now_);
+    peers_[number] = std::make_unique<Peer>(hub_, dirty_, metrics_, now_);
     protocol_.opened(peers_[number]->client(), number < 2 ? std::optional(tokens[number]) : std::nullopt, now_);
   }
 
@@ -264,10 +275,21 @@ class World {
     return true;
   }
 
+  bool answer_ask() {
+    const auto answer = log_.answer_ask(hub_);
+    if (!answer) return false;
+    for (const auto& peer : peers_) {
+      Client& client = peer->client();
+      if (client.socket() == answer->socket && client.socket_id == answer->socket_id) hub_.present(client, *answer);
+    }
+    return true;
+  }
+
   static inline const Config config_ = make_config();
   DirtyList dirty_;
   MemoryLog log_;
-  Hub hub_{log_, log_};
+  IoMetrics metrics_;
+  Hub hub_{log_, log_, log_, metrics_};
   Protocol protocol_{config_, hub_, log_};
   SteadyTime now_{std::chrono::hours(1)};
   std::array<std::unique_ptr<Peer>, 3> peers_;

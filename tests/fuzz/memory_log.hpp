@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,9 +18,9 @@
 
 namespace gamepicker {
 
-/// The database's side of the relay in memory: event log, event reader, history reader and writer in one. Answers one
-/// question each time it is told to. Every fifth session does not exist.
-class MemoryLog final : public ChannelTracker, public History, public ClientEvents {
+/// The database's side of the relay in memory: event log, event reader, history reader, writer and presence in one.
+/// Answers one question each time it is told to. Every fifth session does not exist.
+class MemoryLog final : public ChannelTracker, public History, public ClientEvents, public Presence {
  public:
   struct Channel {
     std::vector<FramePtr> events;  ///< all there were; the one with offset 1 first
@@ -46,6 +47,36 @@ class MemoryLog final : public ChannelTracker, public History, public ClientEven
     if (writes_.size() >= kMaxWrites) return false;
     writes_.push_back(std::move(event));
     return true;
+  }
+
+  void ask(PresenceRequest request) override {
+    expect(request.enters || seats_.contains({request.channel, request.user}), "who asks is in or enters");
+    if (request.enters) ++seats_[{request.channel, request.user}];
+    requests_.push_back(std::move(request));
+  }
+
+  void leave(std::string channel, std::string user) override {
+    const auto seat = seats_.find({std::move(channel), std::move(user)});
+    expect(seat != seats_.end(), "who leaves was in");
+    if (--seat->second == 0) seats_.erase(seat);
+  }
+
+  /// How many connections hold a seat.
+  std::size_t seats() const {
+    std::size_t count = 0;
+    for (const auto& [seat, connections] : seats_) count += connections;
+    return count;
+  }
+
+  /// Every fourth is told that there is no room.
+  std::optional<PresenceAnswer> answer_ask(Hub& hub) {
+    if (requests_.empty()) return std::nullopt;
+    const PresenceRequest request = take(requests_);
+    if (request.enters) happen(hub, request.channel, event_body("presence.joined", {}, "{}"), request.socket_id);
+    const auto members = request.ticket % 4 == 3 ? nullptr : std::make_shared<const std::string>("{}");
+    return PresenceAnswer{
+        request.socket, request.socket_id, request.channel, request.ticket, channel(request.channel).events.size(),
+        members};
   }
 
   Channel& channel(const std::string& name) {
@@ -87,7 +118,7 @@ class MemoryLog final : public ChannelTracker, public History, public ClientEven
     for (std::size_t i = std::max<std::uint64_t>(after, asked.forgotten); i < page.head; ++i) {
       if (page.frames.size() < kPage) page.frames.push_back(asked.events[i]);
     }
-    page.first = page.frames.empty() ? 0 : page.frames.front()->offset;
+    page.tail = asked.forgotten;
     page.last = page.frames.empty() ? 0 : page.frames.back()->offset;
     hub.history(page);
     return true;
@@ -125,6 +156,8 @@ class MemoryLog final : public ChannelTracker, public History, public ClientEven
   std::deque<std::string> questions_;
   std::deque<std::pair<std::string, std::uint64_t>> reads_;
   std::deque<ClientEvent> writes_;
+  std::deque<PresenceRequest> requests_;
+  std::map<std::pair<std::string, std::string>, std::size_t> seats_;  ///< connections of each user in each channel
 };
 
 }  // namespace gamepicker

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <regex>
@@ -246,6 +247,17 @@ BOOST_AUTO_TEST_CASE(counters_move_by_exactly_what_a_client_did) {
   CHECK_MOVED("queue_bytes", 0);
   CHECK_MOVED("sent_frames_total", 9);
   CHECK_MOVED("closes_total{code=\"1006\"}", 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_loop_with_nothing_to_do_ticks_all_the_same) {
+  const IoMetrics& io = relay->metrics().io;
+  for (int i = 0; i < 500 && !io.ticked.age(Clock::now()); ++i) std::this_thread::sleep_for(10ms);
+  Clock::duration longest{0};
+  for (const auto end = Clock::now() + 2500ms; Clock::now() < end; std::this_thread::sleep_for(10ms)) {
+    longest = std::max(longest, io.ticked.age(Clock::now()).value());
+  }
+  BOOST_TEST((longest > 500ms));  // it had nothing to do indeed
+  BOOST_TEST((longest < 3s));
 }
 
 BOOST_AUTO_TEST_CASE(bytes_are_counted_as_they_arrive) {

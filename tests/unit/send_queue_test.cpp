@@ -87,6 +87,7 @@ BOOST_AUTO_TEST_CASE(dropping_what_is_pending_keeps_the_frame_that_is_begun) {
 BOOST_AUTO_TEST_CASE(replies_to_a_client_that_is_always_a_little_behind_do_not_pile_up) {
   const Pair pair;
   SendQueue queue;
+  IoMetrics metrics;
   const std::string reply(10'000, 'r');
   queue.push_control(std::string(50'000, 'r'));
   const std::size_t before = ::mallinfo2().uordblks + ::mallinfo2().hblkhd;
@@ -96,7 +97,7 @@ BOOST_AUTO_TEST_CASE(replies_to_a_client_that_is_always_a_little_behind_do_not_p
     queue.push_control(reply);
     sent += reply.size();
     while (queue.bytes() > 50'000) {
-      queue.flush(pair.ends[0]);
+      queue.flush(pair.ends[0], metrics);
       received += pair.receive().size();
     }
   }
@@ -106,7 +107,7 @@ BOOST_AUTO_TEST_CASE(replies_to_a_client_that_is_always_a_little_behind_do_not_p
   queue.push(text_frame("end"));
   std::string last;
   for (int i = 0; i < 10'000 && !queue.empty(); ++i) {
-    queue.flush(pair.ends[0]);
+    queue.flush(pair.ends[0], metrics);
     last += pair.receive();
   }
   BOOST_TEST(received + last.size() == sent + 3);
