@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
 #include <utility>
 
 #include <sys/socket.h>
@@ -17,6 +18,16 @@ constexpr std::size_t kKeptControlBytes = 256;
 
 iovec piece_of(const std::string& bytes, std::size_t from) {
   return {const_cast<char*>(bytes.data()) + from, bytes.size() - from};  // sendmsg only reads
+}
+
+/// A single piece, the usual case, has the shorter way into the kernel.
+ssize_t send_pieces(int socket, std::span<iovec> pieces) {
+  constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
+  if (pieces.size() == 1) return ::send(socket, pieces[0].iov_base, pieces[0].iov_len, kFlags);
+  msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = pieces.size();
+  return ::sendmsg(socket, &message, kFlags);
 }
 
 }  // namespace
@@ -69,10 +80,7 @@ SendQueue::Result SendQueue::flush(int socket, IoMetrics& metrics) {
   while (next < count_ && used < kMaxPieces) add(at(next++)->bytes, 0);
   if (used == 0) return Result::drained;
 
-  msghdr message{};
-  message.msg_iov = pieces.data();
-  message.msg_iovlen = used;
-  const ssize_t sent = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  const ssize_t sent = send_pieces(socket, {pieces.data(), used});
   metrics.sends.add();
   if (sent < 0) {
     if (errno == EINTR) return Result::more;
