@@ -222,10 +222,10 @@ void come_back(LoadClients& clients, Command& command, const Options& options) {
   const double ready = static_cast<double>(monotonic_ns() - clients.first_lost) / 1e9;
   poll_until(clients, command, [&] { return clients.lowest_offset() >= options.number("events", 1); });
   const double complete = static_cast<double>(monotonic_ns() - clients.first_lost) / 1e9;
-  std::printf(R"({"back_s":%.2f,"complete_s":%.2f,"recovered":%llu,"gaps":%llu,"tries":%llu})"
+  std::printf(R"({"back_s":%.2f,"complete_s":%.2f,"recovered":%llu,"gaps":%llu,"refused":%llu})"
               "\n",
               ready, complete, static_cast<unsigned long long>(clients.recovered),
-              static_cast<unsigned long long>(clients.gaps), static_cast<unsigned long long>(clients.lost));
+              static_cast<unsigned long long>(clients.gaps), static_cast<unsigned long long>(clients.refused));
 }
 
 bench::Target target_of(const Options& options) {

@@ -210,7 +210,7 @@ void LoadClients::subscribe(std::size_t index) {
   LoadClient& client = clients_[index];
   client.phase = Phase::subscribing;
   std::string wanted = R"({"type":"subscribe","sessionId":)" + channel_of(index);
-  if (resume && lost > 0) wanted += R"(,"offset":)" + std::to_string(client.offset);
+  if (client.known) wanted += R"(,"offset":)" + std::to_string(client.offset);
   send_all(client.socket,
            client_frame(1, R"({"type":"auth","token":")" + target_.tokens[index % target_.tokens.size()] + "\"}") +
                client_frame(1, wanted + "}"));
@@ -244,6 +244,7 @@ void LoadClients::setup_text(LoadClient& client, std::string_view text) {
   if (text.find(R"("type":"subscribed")") != std::string_view::npos) {
     const bool again = text.find(R"("recovered":true)") != std::string_view::npos;
     if (again) ++recovered;
+    client.known = resume;
     if (!again) client.offset = number_after(text, R"("offset":)").value_or(0);
     return became_ready(client);
   }
@@ -253,11 +254,13 @@ void LoadClients::setup_text(LoadClient& client, std::string_view text) {
 void LoadClients::disconnected(std::size_t index, const std::string& why) {
   LoadClient& client = clients_[index];
   if (!resume) fail("client " + std::to_string(index) + ": " + why);
-  if (lost++ == 0) first_lost = now_;
+  const bool was_ready = client.phase == Phase::ready;
+  if (was_ready && lost++ == 0) first_lost = now_;
+  if (!was_ready) ++refused;
   ::close(client.socket);
   client.socket = -1;
   client.rest.clear();
-  --(client.phase == Phase::ready ? ready_ : begun_);
+  --(was_ready ? ready_ : begun_);
   client.phase = Phase::idle;
   client.retry_at = now_ + kRetryAfter;
 }

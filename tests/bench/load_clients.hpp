@@ -30,6 +30,7 @@ struct LoadClient {
   int socket = -1;
   Phase phase = Phase::idle;
   std::uint64_t retry_at = 0;  ///< not before
+  bool known = false;          ///< it was subscribed before, and resumes
   std::uint64_t offset = 0;    ///< of the newest event; only when resuming
   std::string rest;            ///< the beginning of a frame, or of the answer to the upgrade
 };
@@ -58,7 +59,8 @@ class LoadClients {
   bool resume = false;
   std::uint64_t messages = 0;
   std::uint64_t bytes = 0;
-  std::uint64_t lost = 0;        ///< connections
+  std::uint64_t lost = 0;        ///< connections of subscribed clients
+  std::uint64_t refused = 0;     ///< tries to become one
   std::uint64_t first_lost = 0;  ///< when
   std::uint64_t recovered = 0;   ///< subscribed replies with recovered:true
   std::uint64_t gaps = 0;        ///< offsets that were not the one before plus one
