@@ -34,7 +34,8 @@ void Hub::present(Client& client, const PresenceAnswer& found) {
   waiting.erase(asked);
   if (!found.members) {
     answer_failure(client, subscribe, replies::kChannelFull);
-    if (waiting.empty()) remove(client, static_cast<std::size_t>(membership - client.memberships.begin()));
+    const bool in = membership->live || membership->recovery;
+    if (!in && waiting.empty()) remove(client, static_cast<std::size_t>(membership - client.memberships.begin()));
     return;
   }
   subscribe.members = found.members;
