@@ -61,6 +61,27 @@ nginx_group() { pgrep -g "$1" -x nginx || true; }
 
 control() { supervisorctl -c "$1/supervisord.conf" "${@:2}"; }
 
+# for_each_relay COUNT FORMAT: a line for each number from 1, which stands for every %s of the format.
+for_each_relay() {
+  local number
+  for number in $(seq "$1"); do printf '%s\n' "${2//%s/$number}"; done
+}
+
+# ops_address DIR NAME: where the relay of that name (2b) answers to its operator; nothing when no port is configured. Two
+# ports for each relay, from the configured one on: while one replaces the other, both run.
+ops_address() {
+  local base number=${2%[ab]} second=0
+  base=$(setting "$1/gamepicker.conf" RELAY_OPS_LISTEN "")
+  case "$2" in *b) second=1 ;; esac
+  [ -z "$base" ] || printf '%s:%s' "${base%:*}" $((${base##*:} + 2 * (number - 1) + second))
+}
+
+# running_relay DIR NUMBER: which of its two programs runs, as 1a; nothing when none does.
+running_relay() {
+  { control "$1" status "relay-$2a" "relay-$2b" 2>/dev/null || true; } |
+    sed -nE 's/^relay-([0-9]+[ab]) +(RUNNING|STARTING|BACKOFF) .*/\1/p' | head -n 1
+}
+
 # supervisor_runs DIR
 supervisor_runs() {
   local pid

@@ -1,14 +1,18 @@
 # shellcheck shell=bash
 # Sourced by deploy/up: writes the configuration files of an instance from its variables (dir, sockets, port, root, build,
-# service_user).
+# service_user, relays).
 
 : "${dir:?}" "${port:?}" "${root:?}"  # set by deploy/up, and before the first function is called:
-declare build service_user sockets
+declare build service_user sockets relays
 # shellcheck source=sql/client.sh
 . "$root/sql/client.sh"
 
 # shellcheck disable=SC2034  # used by deploy/up
 handler_groups=(auth games sessions picker stats votes webhooks)
+
+# Each relay has a socket and two programs, a and b. One of them runs; a deploy starts the other one, which takes the
+# socket over, and then stops the first.
+nudges() { for_each_relay "$relays" "$sockets/nudge-%s.sock" | paste -sd,; }
 
 # The keys are made once. The limits are high, so that one person may try it with thousands of sockets from one machine.
 write_config() {
@@ -26,8 +30,8 @@ DB_NAME=gamepicker
 DB_USER=gamepicker
 DB_PASSWORD=$(openssl rand -hex 16)
 HANDLER_SOCKETS=$sockets
-RELAY_SOCKET=$sockets/relay.sock
-RELAY_NUDGE=$sockets/nudge.sock
+RELAY_SOCKET=$sockets/relay-1.sock
+RELAY_NUDGE=$(nudges)
 RELAY_MAX_CONNECTIONS=20000
 RELAY_MAX_CONNECTIONS_PER_ADDRESS=20000
 WEBHOOK_ALLOW_PRIVATE=true
@@ -41,7 +45,7 @@ CONF
   else
     # The sockets may have moved to another folder since.
     sed -i -E "s|^(DB_SOCKET)=.*|\1=$sockets/db.sock|; s|^(HANDLER_SOCKETS)=.*|\1=$sockets|;
-      s|^(RELAY_SOCKET)=.*|\1=$sockets/relay.sock|; s|^(RELAY_NUDGE)=.*|\1=$sockets/nudge.sock|" "$file"
+      s|^(RELAY_SOCKET)=.*|\1=$sockets/relay-1.sock|; s|^(RELAY_NUDGE)=.*|\1=$(nudges)|" "$file"
   fi
   chmod 600 "$file"
   [ "$(id -u)" -ne 0 ] || chown "$service_user:" "$file"
@@ -56,7 +60,8 @@ render() {
   files=$(ulimit -Hn)
   [ "$files" != unlimited ] || files=1048576
   workers=$(nproc)
-  sed -e "s|@DIR@|$dir|g" -e "s|@SOCKETS@|$sockets|g" -e "s|@PORT@|$port|g" -e "s|@ROOT@|$root|g" \
+  sed -e "s|@RELAYS@|$(for_each_relay "$relays" "server unix:$sockets/relay-%s.sock max_fails=0;" | paste -sd' ')|g" \
+    -e "s|@DIR@|$dir|g" -e "s|@SOCKETS@|$sockets|g" -e "s|@PORT@|$port|g" -e "s|@ROOT@|$root|g" \
     -e "s|@FILES@|$files|g" -e "s|@WORKERS@|$workers|g" -e "s|@CONNECTIONS@|$((files - 100))|g" \
     -e "s|@USER@|$([ "$(id -u)" -ne 0 ] || echo "user $service_user;")|g" \
     -e "s|@ORIGIN@|$(limit CORS_ORIGIN)|g" -e "s|@BODY@|$(limit MAX_BODY_BYTES)|g" \
@@ -71,7 +76,7 @@ render_nginx() {
   cp /etc/nginx/mime.types "$dir/nginx/mime.types"
 }
 
-# program NAME PRIORITY COMMAND: one section. What dies is started again at once; what dies while starting, after a pause
+# program NAME PRIORITY COMMAND [ENVIRONMENT]: one section. What dies is started again at once; what dies while starting, after a pause
 # that grows by a second each time.
 program() {
   cat <<CONF
@@ -86,7 +91,7 @@ startretries=100
 stopwaitsecs=15
 killasgroup=true
 $([ "$(id -u)" -ne 0 ] || [ "$1" = nginx ] || echo "user=$service_user")
-environment=LIBFCGI_OS_CLOSE_POLL_TIMEOUT="0"
+environment=LIBFCGI_OS_CLOSE_POLL_TIMEOUT="0"${4:+,$4}
 redirect_stderr=true
 stdout_logfile=$dir/log/$1.log
 stdout_logfile_maxbytes=10MB
@@ -94,8 +99,16 @@ stdout_logfile_backups=2
 CONF
 }
 
+# relay_environment NAME: what its programs do not share.
+relay_environment() {
+  local number=${1%[ab]} ops
+  printf 'RELAY_SOCKET="%s",RELAY_NUDGE_BIND="%s"' "$sockets/relay-$number.sock" "$sockets/nudge-$number.sock"
+  ops=$(ops_address "$dir" "$1")
+  [ -z "$ops" ] || printf ',RELAY_OPS_LISTEN="%s"' "$ops"
+}
+
 render_supervisor() {
-  local group
+  local group relay
   {
     cat <<CONF
 ; Made by deploy/up.
@@ -124,7 +137,9 @@ CONF
     for group in "${handler_groups[@]}"; do
       program "handler-$group" 20 "$build/handlers/handler --config $dir/gamepicker.conf --resource $group"
     done
-    program relay 30 "$build/relay/relay --config $dir/gamepicker.conf"
+    for relay in $(for_each_relay "$relays" "%sa %sb"); do
+      program "relay-$relay" 30 "$build/relay/relay --config $dir/gamepicker.conf" "$(relay_environment "$relay")"
+    done
     program nginx 40 "$root/deploy/run-nginx $dir"
   } >"$dir/supervisord.conf"
   chmod 600 "$dir/supervisord.conf"

@@ -35,7 +35,7 @@ namespace {
 using namespace gamepicker;
 
 /// Every channel is there and new; nothing is in the log and nothing gets into it.
-class NoLog final : public ChannelTracker, public History, public ClientEvents {
+class NoLog final : public ChannelTracker, public History, public ClientEvents, public Presence {
  public:
   explicit NoLog(Feed& feed) : feed_(feed) {}
   void track(std::string channel) override { feed_.tracked(channel, 0); }
@@ -44,6 +44,8 @@ class NoLog final : public ChannelTracker, public History, public ClientEvents {
     feed_.history({std::move(channel), after, 0, 0, 0, {}});
   }
   bool write(ClientEvent) override { return false; }
+  void ask(PresenceRequest) override {}
+  void leave(std::string, std::string) override {}
 
  private:
   Feed& feed_;
@@ -128,7 +130,8 @@ void run(const std::string& folder, const std::string& port, std::size_t channel
 
   Mailbox mailbox;
   NoLog log(mailbox);
-  IoLoop loop(config, mailbox, log, log, log, ::eventfd(0, EFD_CLOEXEC));
+  IoMetrics metrics;
+  IoLoop loop(config, mailbox, {log, log, log, log}, metrics, ::eventfd(0, EFD_CLOEXEC));
   std::thread([&loop] { loop.run(); }).detach();  // until the program is killed
   Publisher publisher(mailbox, channels);
   serve_control(folder + "/control.sock", publisher);
