@@ -7,7 +7,7 @@ namespace gamepicker {
 namespace {
 
 constexpr std::size_t kMaxControlPayload = 125;
-constexpr std::size_t kKeptCapacity = 256;  // an idle client keeps no more than this of its last message
+constexpr std::size_t kKeptCapacity = 64;  // an idle client keeps no more than this of its last message
 
 void release(std::string& text) {
   if (text.capacity() > kKeptCapacity) {

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kMaxPieces = 64;
 constexpr std::size_t kKeptFrames = 8;
-constexpr std::size_t kKeptControlBytes = 256;
+constexpr std::size_t kKeptControlBytes = 64;
 
 iovec piece_of(const std::string& bytes, std::size_t from) {
   return {const_cast<char*>(bytes.data()) + from, bytes.size() - from};  // sendmsg only reads
