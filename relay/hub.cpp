@@ -10,10 +10,24 @@
 namespace gamepicker {
 namespace {
 
-constexpr std::size_t kBatchFrames = 64;  // as many as one sendmsg takes
+constexpr std::size_t kBatchFrames = 64;         // as many as one sendmsg takes
+constexpr std::size_t kJoinedBytes = 32 * 1024;  // beyond, copying costs more than pieces do
 // Enough for a client that was away for a moment; for longer there is the event log.
 constexpr std::size_t kRecentFrames = 128;
 constexpr std::size_t kRecentBytes = 32 * 1024;
+
+/// The batch as one frame, so that each member costs one reference and one piece; nothing unless all may have all of
+/// it.
+FramePtr join_batch(const Channel& channel) {
+  if (channel.batch < 2) return nullptr;
+  auto joined = std::make_shared<Frame>();
+  for (std::size_t i = 0; i < channel.batch; ++i) {
+    const Frame& frame = *channel.pending[i];
+    if (!frame.except.empty() || joined->bytes.size() + frame.bytes.size() > kJoinedBytes) return nullptr;
+    joined->bytes += frame.bytes;
+  }
+  return joined;
+}
 
 }  // namespace
 
@@ -224,11 +238,18 @@ void Hub::flushed() {
 }
 
 std::size_t Hub::deliver_pass(Channel& channel, std::size_t budget) {
-  if (channel.batch == 0) channel.batch = std::min(channel.pending.size(), kBatchFrames);
+  if (channel.batch == 0) {
+    channel.batch = std::min(channel.pending.size(), kBatchFrames);
+    channel.joined = join_batch(channel);
+  }
   const std::size_t end = std::min(channel.cursor + budget, channel.members.size());
   const std::size_t served = end - channel.cursor;
   for (; channel.cursor < end; ++channel.cursor) {
     const Channel::Member& member = channel.members[channel.cursor];
+    if (channel.joined && channel.pending.front()->offset > member.since) {
+      deliver(*member.client, channel.joined);
+      continue;
+    }
     for (std::size_t i = 0; i < channel.batch; ++i) {
       if (channel.pending[i]->offset > member.since) deliver(*member.client, channel.pending[i]);
     }
@@ -238,6 +259,7 @@ std::size_t Hub::deliver_pass(Channel& channel, std::size_t budget) {
     channel.pending.erase(channel.pending.begin(),
                           channel.pending.begin() + static_cast<std::ptrdiff_t>(channel.batch));
     channel.batch = 0;
+    channel.joined.reset();
     channel.cursor = 0;
   }
   return std::max<std::size_t>(served, 1);

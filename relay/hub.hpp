@@ -33,6 +33,7 @@ struct Channel {
   std::vector<Member> members;
   std::deque<FramePtr> pending;  ///< not yet queued for every member
   std::size_t batch = 0;         ///< how many of them this pass hands out
+  FramePtr joined;               ///< the batch in one piece, for members who get all of it; none for large ones
   std::size_t cursor = 0;        ///< members before this one have had the pass
 
   std::deque<FramePtr> recent;  ///< the newest events without a gap, up to head
