@@ -1,5 +1,8 @@
 #include "relay/client.hpp"
 
+#include "relay/event_stream.hpp"
+#include "relay/handshake.hpp"
+
 namespace gamepicker {
 namespace {
 
@@ -24,7 +27,7 @@ void Client::reply(std::string_view json) {
 }
 
 void Client::send_control(Opcode opcode, std::string_view payload) {
-  if (!is_open() || !make_room(payload.size())) return;
+  if (!is_open() || is_stream() || !make_room(payload.size())) return;
   queue_.push_control(encode_frame(opcode, payload));
   mark_dirty();
 }
@@ -34,7 +37,7 @@ void Client::reply_in_order(std::string_view json) {
 }
 
 void Client::deliver(const FramePtr& frame) {
-  if (is_open()) enqueue(frame);
+  if (is_open()) enqueue(is_stream() ? stream_frame(frame) : frame);
 }
 
 void Client::enqueue(FramePtr frame) {
@@ -53,9 +56,7 @@ bool Client::make_room(std::size_t bytes) {
       return false;
     }
     if (result == SendQueue::Result::blocked && queue_.bytes() + bytes > max_queue_bytes_) {
-      queue_.drop_pending();
-      metrics_.slow_closes.add();
-      close(kSlowConsumer, "slow consumer");
+      close_slow();
       return false;
     }
   }
@@ -64,10 +65,51 @@ bool Client::make_room(std::size_t bytes) {
 
 void Client::close(std::uint16_t code, std::string_view reason) {
   if (!is_open()) return;
-  queue_.push(unnamed_frame(encode_close_frame(code, reason)));
+  if (transport_ == Transport::stream_to_begin) return refuse_stream(503, reason);
   metrics_.closes.add(code);
-  phase_ = Phase::closing;
+  queue_.push(unnamed_frame(is_stream() ? stream_close(code, reason) : encode_close_frame(code, reason)));
+  phase_ = is_stream() ? Phase::lingering : Phase::closing;
   mark_dirty();
+}
+
+void Client::open_stream() {
+  transport_ = Transport::stream_to_begin;
+  phase_ = Phase::open;
+}
+
+void Client::begin_stream(std::string_view subscribed) {
+  transport_ = Transport::stream;
+  queue_.push_control(stream_response(), 0);
+  queue_.push_control(subscribed);
+  mark_dirty();
+}
+
+void Client::refuse_stream(int status, std::string_view error) {
+  metrics_.closes.add(close_code::abnormal);
+  finish_with(refusal_response({status, std::string(error)}));
+}
+
+void Client::comment() {
+  if (!is_open() || transport_ != Transport::stream || !make_room(kStreamComment.size())) return;
+  queue_.push_control(kStreamComment);
+  mark_dirty();
+}
+
+void Client::close_slow() {
+  queue_.drop_pending();
+  metrics_.slow_closes.add();
+  close(kSlowConsumer, "slow consumer");
+}
+
+void Client::note_backlog(SteadyTime now) {
+  if (queue_.sent() < backlog_end_) return;
+  backlog_end_ = queue_.sent() + queue_.bytes();
+  backlog_since_ = now;
+}
+
+std::optional<SteadyTime> Client::behind_since() const {
+  if (queue_.sent() >= backlog_end_) return std::nullopt;
+  return backlog_since_;
 }
 
 void Client::open(std::string_view response) {

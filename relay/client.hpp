@@ -92,7 +92,7 @@ class Client : public TimerWheel::Entry {
   bool is_open() const { return phase_ == Phase::open; }
   bool is_authenticated() const { return role.has_value(); }
 
-  /// A text message that overtakes queued events. Nothing happens unless open.
+  /// A text message that overtakes queued events. Nothing happens unless open, and nothing to a stream.
   void reply(std::string_view json);
   /// A control frame, in the same lane.
   void send_control(Opcode opcode, std::string_view payload);
@@ -106,6 +106,15 @@ class Client : public TimerWheel::Entry {
 
   /// The 101 answer: from here on it is a WebSocket.
   void open(std::string_view response);
+  /// From here on it is an event stream. Nothing goes out before one of the next two.
+  void open_stream();
+  /// The head of the answer and the first message.
+  void begin_stream(std::string_view subscribed);
+  /// No stream: an HTTP error instead.
+  void refuse_stream(int status, std::string_view error);
+  bool is_stream() const { return transport_ != Transport::web_socket; }
+  /// An event stream's sign of life.
+  void comment();
   /// Raw bytes, then the end of the connection: an HTTP error.
   void finish_with(std::string_view response);
   /// After the close handshake: shut our side as soon as everything is out.
@@ -118,14 +127,27 @@ class Client : public TimerWheel::Entry {
   bool has_output() const { return !queue_.empty(); }
   std::size_t queued_bytes() const { return queue_.bytes(); }
 
+  /// Notes how much is queued now, unless an earlier note still stands: that much has to be out within the time that a
+  /// client is given. Called when its socket takes no more.
+  void note_backlog(SteadyTime now);
+  /// Since when it has had what is noted; nothing when all of that is out.
+  std::optional<SteadyTime> behind_since() const;
+  /// Closes it for being slow.
+  void close_slow();
+
  private:
+  enum class Transport : std::uint8_t { web_socket, stream_to_begin, stream };
+
   void enqueue(FramePtr frame);
   bool make_room(std::size_t bytes);
   void mark_dirty();
 
   const int socket_;
   Phase phase_ = Phase::handshake;
+  Transport transport_ = Transport::web_socket;
   const std::size_t max_queue_bytes_;
+  std::uint64_t backlog_end_ = 0;  ///< the note: when so many bytes have gone out
+  SteadyTime backlog_since_;
   DirtyList& dirty_;
   IoMetrics& metrics_;
   SendQueue queue_;

@@ -23,6 +23,7 @@ constexpr std::size_t kMaxHandshaking = 1024;  // sockets beyond the connection 
 constexpr milliseconds kHandshakeTimeout{10'000};
 constexpr milliseconds kCloseTimeout{3'000};   // for the peer's half of the close handshake
 constexpr milliseconds kLingerTimeout{2'000};  // for the peer's end of the socket
+constexpr milliseconds kCommentEvery{15'000};  // of an event stream
 constexpr milliseconds kDrainSpread{5'000};
 constexpr milliseconds kDrainStep{5};  // few clients need not wait
 constexpr std::uint32_t kReadEvents = EPOLLIN | EPOLLRDHUP;
@@ -82,8 +83,8 @@ void Connections::read(Client& client, SteadyTime now) {
   const std::string_view bytes(buffer_.data(), static_cast<std::size_t>(got));
   if (client.phase() == Phase::handshake) {
     read_handshake(client, bytes, now);
-  } else if (client.phase() == Phase::open || client.phase() == Phase::closing) {
-    read_frames(client, bytes, now);
+  } else if (!client.is_stream() && (client.phase() == Phase::open || client.phase() == Phase::closing)) {
+    read_frames(client, bytes, now);  // a stream's client has nothing more to say
   }
   if (client.phase() != Phase::dead) arm(client);
 }
@@ -98,11 +99,19 @@ void Connections::read_handshake(Client& client, std::string_view bytes, SteadyT
   }
   const std::string head = std::move(client.inbox).substr(0, end);
   std::string().swap(client.inbox);
-  const auto result = read_upgrade_request(head);
+  const auto result = read_live_request(head);
   if (const auto* refusal = std::get_if<Refusal>(&result)) {
     return refuse(client, refusal->status, refusal->error.c_str(), now);
   }
-  upgrade(client, std::get<UpgradeRequest>(result), now);
+  if (const auto* stream = std::get_if<StreamRequest>(&result)) {
+    if (!admit(client, *stream, 200, now)) return;
+    client.open_stream();
+    return protocol_.opened_stream(client, *stream, now);
+  }
+  const auto& request = std::get<UpgradeRequest>(result);
+  if (!admit(client, request, 101, now)) return;
+  client.open(upgrade_response(request));
+  protocol_.opened(client, request.token, now);
   // What came behind the head are frames already.
   if (client.is_open()) read_frames(client, bytes.substr(end - searched), now);
 }
@@ -121,17 +130,21 @@ bool Connections::origin_allowed(const std::string& origin) const {
   return false;
 }
 
-void Connections::upgrade(Client& client, const UpgradeRequest& request, SteadyTime now) {
-  if (request.path != kPath) return refuse(client, 404, "Not found", now);
-  if (!origin_allowed(request.origin)) return refuse(client, 403, "Origin not allowed", now);
+/// Whether it may come in; refuses it otherwise. `status`: of the answer, for the metrics.
+bool Connections::admit(Client& client, const LiveRequest& request, int status, SteadyTime now) {
+  const auto refused = [&](int error, const char* message) {
+    refuse(client, error, message, now);
+    return false;
+  };
+  if (request.path != kPath) return refused(404, "Not found");
+  if (!origin_allowed(request.origin)) return refused(403, "Origin not allowed");
   if (client.address.empty()) client.address = request.address;
-  if (!admission_.admit(client.address)) return refuse(client, 503, "Too many connections", now);
+  if (!admission_.admit(client.address)) return refused(503, "Too many connections");
   client.admitted = true;
   metrics_.connections.add(1);
-  metrics_.handshakes.add(101);
+  metrics_.handshakes.add(status);
   client.since = now;
-  client.open(upgrade_response(request));
-  protocol_.opened(client, request.token, now);
+  return true;
 }
 
 void Connections::refuse(Client& client, int status, const char* error, SteadyTime now) {
@@ -174,9 +187,20 @@ void Connections::peer_closed(Client& client, std::uint16_t code, SteadyTime now
 }
 
 SteadyTime Connections::next_ping(const Client& client) const {
+  if (client.is_stream()) return client.last_heard + kCommentEvery * (client.pings_sent + 1);
   // Up to a sixteenth early, a different bit for each: clients that came together do not answer together.
   const auto early = config_.relay_ping_after * (client.socket() % 64) / 1024;
   return client.last_heard + config_.relay_ping_after * (client.pings_sent + 1) - early;
+}
+
+/// A stream's client is never heard of; who does not read it is found by its queue.
+SteadyTime Connections::idle_ends(const Client& client) const {
+  return client.is_stream() ? SteadyTime::max() : client.last_heard + config_.relay_idle_timeout;
+}
+
+SteadyTime Connections::slowness_ends(const Client& client) const {
+  const auto since = client.behind_since();
+  return since ? *since + config_.relay_max_queue_age : SteadyTime::max();
 }
 
 SteadyTime Connections::deadline(const Client& client) const {
@@ -192,8 +216,8 @@ SteadyTime Connections::deadline(const Client& client) const {
     case Phase::dead:
       break;
   }
-  return std::min({protocol_.authentication_ends(client), next_ping(client),
-                   client.last_heard + config_.relay_idle_timeout, client.leave_at.value_or(SteadyTime::max())});
+  return std::min({protocol_.authentication_ends(client), next_ping(client), idle_ends(client), slowness_ends(client),
+                   client.leave_at.value_or(SteadyTime::max())});
 }
 
 void Connections::expire(SteadyTime now) {
@@ -224,11 +248,13 @@ void Connections::end_or_ping(Client& client, SteadyTime now) {
     client.close(kServiceRestart, "service restart");
   } else if (protocol_.authentication_ends(client) <= now) {
     protocol_.authentication_ended(client);
-  } else if (client.last_heard + config_.relay_idle_timeout <= now) {
+  } else if (slowness_ends(client) <= now) {
+    client.close_slow();
+  } else if (idle_ends(client) <= now) {
     client.close(kIdle, "no activity");
   } else {
     ++client.pings_sent;
-    client.send_control(Opcode::ping, {});
+    client.is_stream() ? client.comment() : client.send_control(Opcode::ping, {});
   }
 }
 
@@ -265,7 +291,9 @@ bool Connections::flush_client(Client& client, SteadyTime now) {
       client.kill();
       return false;
     case SendQueue::Result::blocked:
+      client.note_backlog(now);
       arm_write(client, true);
+      arm(client);
       return false;
     case SendQueue::Result::more:
       return true;

@@ -15,7 +15,7 @@ namespace gamepicker {
 
 class Hub;
 class Protocol;
-struct UpgradeRequest;
+struct LiveRequest;
 
 /// All clients' sockets: reading, the handshake, frames, heartbeat, sending, ending. Used by the I/O thread
 /// alone.
@@ -51,7 +51,7 @@ class Connections {
  private:
   void read(Client& client, SteadyTime now);
   void read_handshake(Client& client, std::string_view bytes, SteadyTime now);
-  void upgrade(Client& client, const UpgradeRequest& request, SteadyTime now);
+  bool admit(Client& client, const LiveRequest& request, int status, SteadyTime now);
   void refuse(Client& client, int status, const char* error, SteadyTime now);
   bool origin_allowed(const std::string& origin) const;
   void read_frames(Client& client, std::string_view bytes, SteadyTime now);
@@ -59,6 +59,8 @@ class Connections {
 
   SteadyTime deadline(const Client& client) const;
   SteadyTime next_ping(const Client& client) const;
+  SteadyTime idle_ends(const Client& client) const;
+  SteadyTime slowness_ends(const Client& client) const;
   void deadline_passed(Client& client, SteadyTime now);
   void end_or_ping(Client& client, SteadyTime now);
   void arm(Client& client) { wheel_.schedule_no_later(client, deadline(client)); }

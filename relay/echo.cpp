@@ -152,7 +152,7 @@ class EchoServer {
       if (client.inbox.size() > kMaxHeadBytes) refuse(client, {431, "Request header too large"});
       return;
     }
-    const auto request = read_upgrade_request(std::string_view(client.inbox).substr(0, end));
+    const auto request = read_live_request(std::string_view(client.inbox).substr(0, end));
     if (const auto* refusal = std::get_if<Refusal>(&request)) return refuse(client, *refusal);
     std::string().swap(client.inbox);
     client.send(upgrade_response(std::get<UpgradeRequest>(request)));

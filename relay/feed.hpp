@@ -13,8 +13,11 @@ namespace gamepicker {
 struct Frame {
   std::string channel;
   std::uint64_t offset = 0;
-  std::string bytes;   ///< a complete server text frame (encode_text_frame of event_message)
-  std::string except;  ///< the socket id of the one client that does not get it; empty for none
+  std::string bytes;           ///< a complete server text frame (encode_text_frame of event_message)
+  std::string except;          ///< the socket id of the one client that does not get it; empty for none
+  std::uint32_t messages = 1;  ///< how many frames `bytes` holds, for the metrics
+  /// The same for event streams, once one has asked for it; the I/O thread's alone.
+  mutable std::shared_ptr<const Frame> in_stream;
   /// By this machine's clock, from its age by the database's; only of events that are read as they happen.
   std::chrono::steady_clock::time_point written_at{};
 };

@@ -46,6 +46,11 @@ std::string encode_text_frame(std::string_view text) {
   return encode_frame(Opcode::text, text);
 }
 
+std::string_view text_of_frame(std::string_view frame) {
+  const auto length = static_cast<std::uint8_t>(frame.at(1));
+  return frame.substr(length < 126 ? 2 : length == 126 ? 4 : 10);
+}
+
 std::string encode_close_frame(std::uint16_t code, std::string_view reason) {
   if (code == close_code::none) return encode_frame(Opcode::close, {});
   std::string payload{static_cast<char>(code >> 8), static_cast<char>(code & 0xFF)};

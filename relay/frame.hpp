@@ -16,6 +16,8 @@ enum class Opcode : std::uint8_t { continuation = 0, text = 1, binary = 2, close
 /// A complete, unmasked frame.
 std::string encode_frame(Opcode opcode, std::string_view payload);
 std::string encode_text_frame(std::string_view text);
+/// What encode_text_frame() was given; a view into `frame`.
+std::string_view text_of_frame(std::string_view frame);
 /// `reason` is cut at 123 bytes. Code 1005 ("none given") makes an empty close frame.
 std::string encode_close_frame(std::uint16_t code, std::string_view reason);
 

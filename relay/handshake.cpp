@@ -94,7 +94,18 @@ class Head {
   std::vector<Field> fields_;
 };
 
-/// The path of "GET /path?query HTTP/1.1".
+/// Whether an Accept header names the type, whatever its parameters.
+bool accepts(std::string_view list, std::string_view type) {
+  while (!list.empty()) {
+    const auto comma = std::min(list.find(','), list.size());
+    const std::string_view range = list.substr(0, comma);
+    if (equal_ignoring_case(trimmed(range.substr(0, range.find(';'))), type)) return true;
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  return false;
+}
+
+/// The target of "GET /path?query HTTP/1.1".
 std::string read_request_line(std::string_view line) {
   const auto first = line.find(' ');
   const auto last = line.rfind(' ');
@@ -105,7 +116,7 @@ std::string read_request_line(std::string_view line) {
   if (!is_token(method) || !plain || !target.starts_with('/')) throw Refusal{400, "Bad request"};
   if (line.substr(last + 1) != "HTTP/1.1") throw Refusal{400, "HTTP/1.1 required"};
   if (method != "GET") throw Refusal{405, "Method not allowed"};
-  return std::string(target.substr(0, target.find('?')));
+  return std::string(target);
 }
 
 void check_key(std::string_view key) {
@@ -124,42 +135,52 @@ std::optional<std::string> bearer_token(std::string_view authorization) {
   return std::string(trimmed(authorization.substr(scheme.size())));
 }
 
-UpgradeRequest read_fields(const Head& head, std::string path) {
+using Result = std::variant<UpgradeRequest, StreamRequest, Refusal>;
+
+Result read_fields(const Head& head, const std::string& target) {
   if (head.only("Host").empty()) throw Refusal{400, "Host header required"};
   if (head.count("Transfer-Encoding") > 0) throw Refusal{400, "Body not allowed"};
   const std::string_view length = head.only("Content-Length");
   if (!length.empty() && length != "0") throw Refusal{400, "Body not allowed"};
+  const auto mark = std::min(target.find('?'), target.size());
+  LiveRequest request{target.substr(0, mark), std::string(head.only("X-Real-IP")), std::string(head.only("Origin")),
+                      bearer_token(head.only("Authorization"))};
+  if (head.count("Upgrade") == 0 && accepts(head.only("Accept"), "text/event-stream")) {
+    return StreamRequest{std::move(request), target.substr(std::min(mark + 1, target.size())),
+                         std::string(head.only("Last-Event-ID"))};
+  }
   if (!head.lists("Upgrade", "websocket") || !head.lists("Connection", "upgrade")) {
     throw Refusal{426, "WebSocket upgrade required"};
   }
   if (head.only("Sec-WebSocket-Version") != "13") throw Refusal{426, "Unsupported WebSocket version"};
   const std::string_view key = head.only("Sec-WebSocket-Key");
   check_key(key);
-  return {websocket_accept(key), std::move(path), std::string(head.only("X-Real-IP")), std::string(head.only("Origin")),
-          bearer_token(head.only("Authorization"))};
+  return UpgradeRequest{std::move(request), websocket_accept(key)};
 }
 
-UpgradeRequest read_request(std::string_view head) {
+Result read_request(std::string_view head) {
   Head fields;
-  std::optional<std::string> path;
+  std::optional<std::string> target;
   while (true) {
     const auto end = head.find("\r\n");
     if (end == std::string_view::npos) throw Refusal{400, "Bad request"};
     const std::string_view line = head.substr(0, end);
     head.remove_prefix(end + 2);
     if (line.empty()) break;
-    if (path) {
+    if (target) {
       fields.add(line);
     } else {
-      path = read_request_line(line);
+      target = read_request_line(line);
     }
   }
-  if (!path) throw Refusal{400, "Bad request"};
-  return read_fields(fields, *std::move(path));
+  if (!target) throw Refusal{400, "Bad request"};
+  return read_fields(fields, *target);
 }
 
 std::string_view reason_phrase(int status) {
   switch (status) {
+    case 401:
+      return "Unauthorized";
     case 403:
       return "Forbidden";
     case 404:
@@ -168,6 +189,8 @@ std::string_view reason_phrase(int status) {
       return "Method Not Allowed";
     case 408:
       return "Request Timeout";
+    case 409:
+      return "Conflict";
     case 426:
       return "Upgrade Required";
     case 431:
@@ -186,7 +209,7 @@ std::size_t find_head_end(std::string_view bytes, std::size_t searched) {
   return found == std::string_view::npos ? found : found + 4;
 }
 
-std::variant<UpgradeRequest, Refusal> read_upgrade_request(std::string_view head) {
+std::variant<UpgradeRequest, StreamRequest, Refusal> read_live_request(std::string_view head) {
   try {
     return read_request(head);
   } catch (const Refusal& refusal) {
@@ -209,12 +232,19 @@ std::string upgrade_response(const UpgradeRequest& request) {
          request.accept + "\r\n\r\n";
 }
 
+std::string stream_response() {
+  // The last line is for nginx, should its configuration not know of this path.
+  return "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n"
+         "X-Accel-Buffering: no\r\n\r\n";
+}
+
 std::string refusal_response(const Refusal& refusal) {
   const std::string body = JsonWriter().begin_object().field("error", refusal.error).end_object().take();
   std::string response = "HTTP/1.1 " + std::to_string(refusal.status) + ' ';
   response.append(reason_phrase(refusal.status));
   response += "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
               "\r\nCache-Control: no-store\r\n";
+  if (refusal.status == 401) response += "WWW-Authenticate: Bearer\r\n";
   if (refusal.status == 405) response += "Allow: GET\r\n";
   if (refusal.status == 503) response += "Retry-After: 5\r\n";
   // RFC 9110 section 15.5.22: a 426 names the protocol, and "upgrade" goes into Connection.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "relay/event_stream.hpp"
 #include "relay/hub_parts.hpp"
 #include "relay/replies.hpp"
 #include "shared/events.hpp"
@@ -19,12 +20,13 @@ constexpr std::size_t kRecentBytes = 32 * 1024;
 /// The batch as one frame, so that each member costs one reference and one piece; nothing unless all may have all of
 /// it.
 FramePtr join_batch(const Channel& channel) {
-  if (channel.batch < 2) return nullptr;
+  if (channel.batch < 2 || channel.members.size() < 2) return nullptr;
   auto joined = std::make_shared<Frame>();
   for (std::size_t i = 0; i < channel.batch; ++i) {
     const Frame& frame = *channel.pending[i];
     if (!frame.except.empty() || joined->bytes.size() + frame.bytes.size() > kJoinedBytes) return nullptr;
     joined->bytes += frame.bytes;
+    joined->messages = static_cast<std::uint32_t>(channel.batch);
   }
   return joined;
 }
@@ -42,12 +44,17 @@ void deliver(Client& client, const FramePtr& frame) {
 
 void answer(Client& client, const Subscribe& subscribe, std::optional<bool> recovered, std::uint64_t offset) {
   if (!subscribe.offset) recovered.reset();
+  if (client.is_stream()) {
+    const std::string subscribed = replies::subscribed(subscribe, offset, recovered);
+    return client.begin_stream(stream_subscribed(subscribed, subscribe.channel, offset));
+  }
   if (!subscribe.batch) return client.reply(replies::subscribed(subscribe, offset, recovered));
   subscribe.batch->succeeded.push_back(subscribe.channel);
   if (--subscribe.batch->unanswered == 0) client.reply(replies::subscribed_batch(*subscribe.batch));
 }
 
 void answer_failure(Client& client, const Subscribe& subscribe, std::string_view message) {
+  if (client.is_stream()) return client.refuse_stream(replies::status_of(message), message);
   if (!subscribe.batch) return client.reply(replies::error(message, subscribe.ack));
   subscribe.batch->failed.emplace_back(subscribe.channel, message);
   if (--subscribe.batch->unanswered == 0) client.reply(replies::subscribed_batch(*subscribe.batch));
@@ -246,7 +253,7 @@ std::size_t Hub::deliver_pass(Channel& channel, std::size_t budget) {
   const std::size_t served = end - channel.cursor;
   for (; channel.cursor < end; ++channel.cursor) {
     const Channel::Member& member = channel.members[channel.cursor];
-    if (channel.joined && channel.pending.front()->offset > member.since) {
+    if (channel.joined && !member.client->is_stream() && channel.pending.front()->offset > member.since) {
       deliver(*member.client, channel.joined);
       continue;
     }

@@ -1,10 +1,13 @@
 #include "relay/protocol.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 
+#include <Poco/URI.h>
 #include <Poco/UUIDGenerator.h>
 
+#include "relay/handshake.hpp"
 #include "relay/hub.hpp"
 #include "relay/hub_parts.hpp"
 #include "relay/replies.hpp"
@@ -26,6 +29,7 @@ constexpr std::size_t kMaxEventName = 100;       // events.type
 constexpr std::size_t kMaxLabel = 200;           // sessions.poll_leading_label
 constexpr std::size_t kMaxInfoBytes = 4096;      // presence_members.info
 constexpr std::size_t kMaxUserCharacters = 200;  // presence_members.user_id
+constexpr std::string_view kSessionIdRequired = "Session ID required";
 constexpr std::string_view kInvalidFormat = "Invalid message format";
 constexpr std::chrono::milliseconds kWriterFull{1'000};     ///< when to try again
 constexpr std::int64_t kMaxSafeInteger = 9007199254740991;  // what a JavaScript number holds
@@ -58,6 +62,30 @@ std::string channel_of(const JsonObject& message) {
   } catch (const FieldError&) {
     return "";
   }
+}
+
+/// The channel that "sessionId=3" or "channel=orders" names; nothing when neither is there or it is no number.
+std::optional<std::string> channel_of_query(const std::string& query) {
+  try {
+    for (const auto& [name, value] : Poco::URI("/?" + query).getQueryParameters()) {
+      if (name == "channel") return value;
+      const auto session = name == "sessionId" ? session_of_channel("session." + value) : std::nullopt;
+      if (session.value_or(0) > 0) return session_channel(*session);
+    }
+  } catch (const Poco::Exception&) {
+    // a bad escape names nothing
+  }
+  return std::nullopt;
+}
+
+/// The offset in "orders:17", when it is of this channel: who followed another one starts anew.
+std::optional<std::uint64_t> offset_of_event_id(std::string_view id, const std::string& channel) {
+  if (!id.starts_with(channel + ":")) return std::nullopt;
+  id.remove_prefix(channel.size() + 1);
+  std::uint64_t offset = 0;
+  const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), offset);
+  if (error != std::errc{} || end != id.data() + id.size()) return std::nullopt;
+  return std::min<std::uint64_t>(offset, kMaxSafeInteger);
 }
 
 /// Whether it takes more than a token to be a member.
@@ -163,16 +191,36 @@ void Protocol::authenticate(Client& client, const std::optional<std::string>& to
     return;
   }
   if (utf8_length(claims->subject) > kMaxUserCharacters) return client.close(kUnauthenticated, "name too long");
-  client.role = claims->role;
-  client.subject = claims->subject;
-  client.allowed_channels = claims->channels;
-  client.auth_failures = 0;
-  // A token may outlive every steady clock: a century is long enough.
-  const auto left = std::chrono::sys_seconds(std::chrono::seconds(claims->expires_at)) - gamepicker::now();
-  constexpr std::chrono::milliseconds century = std::chrono::hours(24 * 36525);
-  client.token_expires = now + std::clamp<std::chrono::milliseconds>(left, std::chrono::milliseconds(0), century);
+  accept(client, *claims, now);
   client.reply(replies::auth_success(ack));
   hub_.join_everybody(client);
+}
+
+void Protocol::accept(Client& client, const Claims& claims, SteadyTime now) {
+  client.role = claims.role;
+  client.subject = claims.subject;
+  client.allowed_channels = claims.channels;
+  client.auth_failures = 0;
+  // A token may outlive every steady clock: a century is long enough.
+  const auto left = std::chrono::sys_seconds(std::chrono::seconds(claims.expires_at)) - gamepicker::now();
+  constexpr std::chrono::milliseconds century = std::chrono::hours(24 * 36525);
+  client.token_expires = now + std::clamp<std::chrono::milliseconds>(left, std::chrono::milliseconds(0), century);
+}
+
+void Protocol::opened_stream(Client& client, const StreamRequest& request, SteadyTime now) {
+  client.socket_id = new_socket_id();
+  if (!request.token || request.token->empty()) return client.refuse_stream(401, "Access token required");
+  const auto claims = tokens_.verify(*request.token);
+  if (!claims || utf8_length(claims->subject) > kMaxUserCharacters) {
+    return client.refuse_stream(403, replies::kInvalidToken);
+  }
+  accept(client, *claims, now);
+  const auto channel = channel_of_query(request.query);
+  if (!channel) return client.refuse_stream(400, kSessionIdRequired);
+  Subscribe wanted;
+  wanted.channel = *channel;
+  wanted.offset = offset_of_event_id(request.last_event_id, *channel);
+  subscribe(client, std::move(wanted));
 }
 
 SteadyTime Protocol::authentication_ends(const Client& client) const {
@@ -202,7 +250,7 @@ void Protocol::on_subscribe(Client& client, const JsonObject& message, const std
     wanted.channel = channel_of(message);
   } else {
     wanted.session_id = session_id_of(message);
-    if (!wanted.session_id) return client.reply(replies::error("Session ID required", ack));
+    if (!wanted.session_id) return client.reply(replies::error(kSessionIdRequired, ack));
     wanted.channel = session_channel(*wanted.session_id);
   }
   subscribe(client, std::move(wanted));
@@ -236,7 +284,7 @@ void Protocol::subscribe(Client& client, Subscribe wanted) {
 void Protocol::on_unsubscribe(Client& client, const JsonObject& message, const std::string& ack, SteadyTime) {
   const bool by_channel = message.has("channel");
   const auto session_id = by_channel ? std::nullopt : session_id_of(message);
-  if (!by_channel && !session_id) return client.reply(replies::error("Session ID required", ack));
+  if (!by_channel && !session_id) return client.reply(replies::error(kSessionIdRequired, ack));
   const std::string channel = by_channel ? channel_of(message) : session_channel(*session_id);
   // Everybody hears of sessions, always.
   if (channel == kSessionsChannel || hub_.unsubscribe(client, channel) != Hub::Outcome::done) {
@@ -268,7 +316,7 @@ void Protocol::on_client_event(Client& client, const JsonObject& message, const 
 void Protocol::on_poll_leading(Client& client, const JsonObject& message, const std::string& ack, SteadyTime) {
   if (client.role < Role::bot) return client.reply(replies::error(replies::kForbidden, ack));
   const auto session_id = session_id_of(message);
-  if (!session_id) return client.reply(replies::error("Session ID required", ack));
+  if (!session_id) return client.reply(replies::error(kSessionIdRequired, ack));
   const auto game_id = message.integer("gameId", 1, INT32_MAX);
   const auto label = message.text("label", kMaxLabel);
   const auto votes = message.integer("votes", 0, INT32_MAX);

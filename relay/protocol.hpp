@@ -12,6 +12,7 @@ namespace gamepicker {
 
 class Hub;
 class JsonObject;
+struct StreamRequest;
 
 /// What a client's messages mean. Used by the I/O thread alone.
 class Protocol {
@@ -21,6 +22,9 @@ class Protocol {
 
   /// The upgrade is done; `token` came with it.
   void opened(Client& client, const std::optional<std::string>& token, SteadyTime now);
+
+  /// It asked for an event stream: authenticates it and subscribes it to the one channel it names, or refuses it.
+  void opened_stream(Client& client, const StreamRequest& request, SteadyTime now);
 
   void message(Client& client, std::string_view text, SteadyTime now);
 
@@ -41,6 +45,7 @@ class Protocol {
 
   void dispatch(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
   void authenticate(Client& client, const std::optional<std::string>& token, const std::string& ack, SteadyTime now);
+  static void accept(Client& client, const Claims& claims, SteadyTime now);
   void on_auth(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
   void on_ping(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
   void on_subscribe(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);

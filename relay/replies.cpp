@@ -93,4 +93,11 @@ std::string rate_limited(std::chrono::milliseconds retry_after, std::string_view
   return finish(json, ack);
 }
 
+int status_of(std::string_view error) {
+  if (error == kSessionNotFound) return 404;
+  if (error == kForbidden) return 403;
+  if (error == kChannelFull) return 409;
+  return 400;
+}
+
 }  // namespace gamepicker::replies

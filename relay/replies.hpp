@@ -25,6 +25,9 @@ std::string pong(std::string_view ack);
 std::string error(std::string_view message, std::string_view ack);
 std::string rate_limited(std::chrono::milliseconds retry_after, std::string_view ack);
 
+/// The HTTP status of an error for who asked by HTTP.
+int status_of(std::string_view error);
+
 inline constexpr std::string_view kInvalidToken = "Invalid or expired token";
 inline constexpr std::string_view kSessionNotFound = "Session not found";
 inline constexpr std::string_view kNotSubscribed = "Not subscribed";

@@ -99,11 +99,10 @@ SendQueue::Result SendQueue::flush(int socket, IoMetrics& metrics) {
 // frames are out completely now.
 std::size_t SendQueue::consume(std::size_t sent) {
   bytes_ -= sent;
-  const std::size_t before = count_;
-  if (front_sent_ > 0) consume_frames(sent, 1);
-  const std::size_t replies = consume_control(sent);
-  consume_frames(sent, count_);
-  return before - count_ + replies;
+  sent_ += sent;
+  std::size_t frames = front_sent_ > 0 ? consume_frames(sent, 1) : 0;
+  frames += consume_control(sent);
+  return frames + consume_frames(sent, count_);
 }
 
 std::size_t SendQueue::consume_control(std::size_t& sent) {
@@ -123,21 +122,24 @@ std::size_t SendQueue::consume_control(std::size_t& sent) {
   return 0;
 }
 
-void SendQueue::consume_frames(std::size_t& sent, std::size_t limit) {
+std::size_t SendQueue::consume_frames(std::size_t& sent, std::size_t limit) {
+  std::size_t frames = 0;
   for (; limit > 0 && sent > 0; --limit) {
     FramePtr& front = ring_[head_];
     const std::size_t left = front->bytes.size() - front_sent_;
     if (sent < left) {
       front_sent_ += sent;
       sent = 0;
-      return;
+      break;
     }
     sent -= left;
     front_sent_ = 0;
+    frames += front->messages;
     front.reset();
     head_ = (head_ + 1) & (ring_.size() - 1);
     --count_;
   }
+  return frames;
 }
 
 void SendQueue::release_idle_memory() {

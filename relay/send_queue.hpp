@@ -27,6 +27,8 @@ class SendQueue {
   Result flush(int socket, IoMetrics& metrics);
 
   std::size_t bytes() const { return bytes_; }
+  /// How many bytes have ever gone out.
+  std::uint64_t sent() const { return sent_; }
   bool empty() const { return bytes_ == 0; }
 
  private:
@@ -35,7 +37,7 @@ class SendQueue {
   std::size_t consume(std::size_t sent);
   /// Returns how many frames have gone out with it.
   std::size_t consume_control(std::size_t& sent);
-  void consume_frames(std::size_t& sent, std::size_t limit);
+  std::size_t consume_frames(std::size_t& sent, std::size_t limit);
   void release_idle_memory();
 
   std::vector<FramePtr> ring_;  ///< its size is a power of two
@@ -46,6 +48,7 @@ class SendQueue {
   std::size_t control_sent_ = 0;
   std::uint32_t control_frames_ = 0;
   std::size_t bytes_ = 0;
+  std::uint64_t sent_ = 0;
 };
 
 }  // namespace gamepicker

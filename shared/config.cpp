@@ -37,6 +37,7 @@ const std::array kKeys = {
     ConfigKey{"RELAY_MAX_CONNECTIONS", &Config::relay_max_connections, 1, 1'000'000},
     ConfigKey{"RELAY_MAX_CONNECTIONS_PER_ADDRESS", &Config::relay_max_connections_per_address, 1, 1'000'000},
     ConfigKey{"RELAY_MAX_QUEUE_BYTES", &Config::relay_max_queue_bytes, 65'536, 1'073'741'824},
+    ConfigKey{"RELAY_MAX_QUEUE_AGE", &Config::relay_max_queue_age, 100, kDay},
     ConfigKey{"RELAY_AUTH_TIMEOUT", &Config::relay_auth_timeout, 100, kDay},
     ConfigKey{"RELAY_PING_AFTER", &Config::relay_ping_after, 100, kDay},
     ConfigKey{"RELAY_IDLE_TIMEOUT", &Config::relay_idle_timeout, 200, kDay},

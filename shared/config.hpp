@@ -48,6 +48,7 @@ struct Config {
   std::uint64_t relay_max_connections = 10000;
   std::uint64_t relay_max_connections_per_address = 50;
   std::uint64_t relay_max_queue_bytes = 1048576;
+  Milliseconds relay_max_queue_age{15'000};
   Milliseconds relay_auth_timeout{10'000};
   Milliseconds relay_ping_after{25'000};
   Milliseconds relay_idle_timeout{60'000};

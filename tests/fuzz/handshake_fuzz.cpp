@@ -40,11 +40,15 @@ void check_response(const std::string& response) {
   }
 }
 
-void check_upgrade(const UpgradeRequest& request) {
+void check_request(const LiveRequest& request) {
   expect(request.path.starts_with('/') && request.path.find('?') == std::string::npos, "a path is one", request.path);
   for (const std::string& text : {request.path, request.address, request.origin, request.token.value_or("")}) {
     expect(is_one_line(text), "what is read is one line", text);
   }
+}
+
+void check_upgrade(const UpgradeRequest& request) {
+  check_request(request);
   const std::string response = upgrade_response(request);
   check_response(response);
   expect(response.starts_with("HTTP/1.1 101 ") && find_head_end(response) == response.size(), "101 is a head",
@@ -68,10 +72,15 @@ void check_refusal(const Refusal& refusal) {
 }
 
 std::string answer(std::string_view head) {
-  const auto result = read_upgrade_request(head);
+  const auto result = read_live_request(head);
   if (const auto* refusal = std::get_if<Refusal>(&result)) {
     check_refusal(*refusal);
     return refusal_response(*refusal);
+  }
+  if (const auto* stream = std::get_if<StreamRequest>(&result)) {
+    check_request(*stream);
+    expect(is_one_line(stream->query) && is_one_line(stream->last_event_id), "what is read is one line");
+    return stream_response();
   }
   check_upgrade(std::get<UpgradeRequest>(result));
   return upgrade_response(std::get<UpgradeRequest>(result));
@@ -87,7 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view head = bytes.substr(0, end);
   const std::string said = answer(head);
   if (end == std::string_view::npos) {
-    expect(!said.starts_with("HTTP/1.1 101"), "what has no end is no request");
+    expect(!said.starts_with("HTTP/1.1 101") && !said.starts_with("HTTP/1.1 200"), "what has no end is no request");
     return 0;
   }
   // Not at the front, where it would be the request line.

@@ -63,11 +63,15 @@ void FakeTracker::release_answers() {
 }
 
 bool FakeTracker::waits_until_tracked(const std::string& channel, bool wanted) {
+  return waits_until([&] {
+    const std::lock_guard lock(mutex_);
+    return tracked_.contains(channel) == wanted;
+  });
+}
+
+bool waits_until(const std::function<bool()>& holds) {
   for (int i = 0; i < kPatienceMs / 5; ++i) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (tracked_.contains(channel) == wanted) return true;
-    }
+    if (holds()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   return false;
@@ -130,6 +134,14 @@ std::string RawClient::read_head() {
   const std::string head = buffer_.substr(0, end);
   buffer_.erase(0, end);
   return head;
+}
+
+std::string RawClient::read_event() {
+  while (buffer_.find("\n\n") == std::string::npos) BOOST_TEST_REQUIRE(fill(kPatienceMs), "the connection ended");
+  const auto end = buffer_.find("\n\n") + 2;
+  std::string event = buffer_.substr(0, end);
+  buffer_.erase(0, end);
+  return event;
 }
 
 std::string RawClient::read_to_end() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -16,6 +17,9 @@
 #include "shared/tokens.hpp"
 
 namespace gamepicker::testing {
+
+/// Until it holds, at most five seconds; returns whether it does.
+bool waits_until(const std::function<bool()>& holds);
 
 /// Stands in for the event reader: answers at once from a table, or holds its answers back.
 class FakeTracker final : public ChannelTracker {
@@ -74,6 +78,8 @@ class RawClient {
   std::string upgrade(const std::string& more_headers = "");
   /// Reads up to the end of an HTTP head.
   std::string read_head();
+  /// The next message of an event stream, with the blank line that ends it.
+  std::string read_event();
   /// Everything until the server ends the connection.
   std::string read_to_end();
 

@@ -13,6 +13,7 @@ using namespace std::chrono_literals;
 using testing::free_port;
 using testing::IoFixture;
 using testing::RawClient;
+using testing::waits_until;
 using Clock = std::chrono::steady_clock;
 
 }  // namespace
@@ -46,6 +47,36 @@ BOOST_AUTO_TEST_CASE(a_burst_larger_than_the_queue_does_not_hurt_a_client_that_r
   const auto client = connect_subscribed(1);
   for (std::uint64_t i = 1; i <= 400; ++i) publish("session.1", i, std::string(100, 'x'));
   for (int i = 0; i < 400; ++i) BOOST_TEST_REQUIRE(client->next_text().size() == 100u);
+}
+
+BOOST_AUTO_TEST_CASE(a_client_that_takes_too_long_is_closed_though_its_queue_is_small) {
+  config.relay_max_queue_age = 300ms;
+  start();
+  const auto slow = connect_subscribed(1);
+  const auto other = connect_subscribed(1);
+  const std::string text(4096, 'x');
+  std::uint64_t offset = 0;
+  // More than the sockets hold, far less than RELAY_MAX_QUEUE_BYTES.
+  for (int i = 0; i < 120; ++i) publish("session.1", ++offset, text);
+  for (int i = 0; i < 120; ++i) BOOST_TEST_REQUIRE(other->next_text().size() == text.size());
+  // It takes what it was sent in the end, but too late: the rest was dropped for the close.
+  BOOST_TEST(metrics.io.slow_closes.value() == 0u);
+  BOOST_TEST_REQUIRE(waits_until([&] { return metrics.io.slow_closes.value() == 1; }));
+  BOOST_TEST(slow->next_close() == "4410 slow consumer");
+}
+
+BOOST_AUTO_TEST_CASE(a_client_that_is_always_behind_but_goes_on_reading_stays) {
+  config.relay_max_queue_age = 1000ms;
+  start();
+  const auto client = connect_subscribed(1);
+  const std::string text(4096, 'x');
+  const auto end = Clock::now() + 2500ms;
+  std::uint64_t published = 0, read = 0;
+  while (Clock::now() < end) {
+    while (published < read + 120) publish("session.1", ++published, text);
+    for (int i = 0; i < 40; ++i, ++read) BOOST_TEST_REQUIRE(client->next_text().size() == text.size());
+  }
+  BOOST_TEST(metrics.io.slow_closes.value() == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(a_tcp_port_counts_peers_and_believes_the_address_of_a_proxy_only) {

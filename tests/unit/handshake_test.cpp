@@ -23,7 +23,7 @@ struct Line {
 };
 
 int status_of(const std::string& head) {
-  const auto result = read_upgrade_request(head);
+  const auto result = read_live_request(head);
   const auto* refusal = std::get_if<Refusal>(&result);
   return refusal != nullptr ? refusal->status : 101;
 }
@@ -34,7 +34,7 @@ BOOST_AUTO_TEST_SUITE(handshake)
 
 BOOST_AUTO_TEST_CASE(the_answer_to_the_key_is_the_one_of_the_rfc) {
   BOOST_TEST(websocket_accept("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-  const auto request = std::get<UpgradeRequest>(read_upgrade_request(Line{}.head()));
+  const auto request = std::get<UpgradeRequest>(read_live_request(Line{}.head()));
   BOOST_TEST(upgrade_response(request) ==
              "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
              "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
@@ -44,12 +44,34 @@ BOOST_AUTO_TEST_CASE(what_the_relay_needs_is_read) {
   Line line;
   line.request = "GET /api/sessions/live?x=1 HTTP/1.1";
   line.more = "X-Real-IP: 192.0.2.7\r\nORIGIN: https://a.example\r\nauthorization:bearer  abc.def.ghi \r\n";
-  const auto request = std::get<UpgradeRequest>(read_upgrade_request(line.head()));
+  const auto request = std::get<UpgradeRequest>(read_live_request(line.head()));
   BOOST_TEST(request.path == "/api/sessions/live");
   BOOST_TEST(request.address == "192.0.2.7");
   BOOST_TEST(request.origin == "https://a.example");
   BOOST_TEST(request.token.value() == "abc.def.ghi");
-  BOOST_TEST(!std::get<UpgradeRequest>(read_upgrade_request(Line{}.head())).token.has_value());
+  BOOST_TEST(!std::get<UpgradeRequest>(read_live_request(Line{}.head())).token.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(who_accepts_an_event_stream_and_asks_for_no_upgrade_gets_one) {
+  const auto read = [](const std::string& lines) {
+    return read_live_request("GET /api/sessions/live?sessionId=3 HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n");
+  };
+  for (const char* accept : {"text/event-stream", "Text/Event-Stream;q=0.9", "text/html, text/event-stream ; q=1"}) {
+    const auto result = read(std::string("Accept: ") + accept + "\r\nLast-Event-ID: a:1\r\nX-Real-IP: 192.0.2.1\r\n");
+    const auto* request = std::get_if<StreamRequest>(&result);
+    BOOST_TEST_REQUIRE(request != nullptr, accept);
+    BOOST_TEST(request->path == "/api/sessions/live");
+    BOOST_TEST(request->query == "sessionId=3");
+    BOOST_TEST(request->last_event_id == "a:1");
+    BOOST_TEST(request->address == "192.0.2.1");
+  }
+  for (const char* lines : {"", "Accept: */*\r\n", "Accept: text/event-streams\r\n",
+                            "Accept: text/event-stream\r\nUpgrade: websocket\r\n"}) {
+    const auto result = read(lines);
+    const auto* refusal = std::get_if<Refusal>(&result);
+    BOOST_TEST_REQUIRE(refusal != nullptr, lines);
+    BOOST_TEST(refusal->status == 426);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(requests_are_judged_strictly) {
@@ -128,7 +150,7 @@ BOOST_AUTO_TEST_CASE(a_client_of_another_version_is_told_ours) {
   for (const char* version : {"0", "7", "8", "12", "14", "013", "13.0", "-13", "13 13", "256"}) {
     BOOST_TEST_CONTEXT(version) {
       const auto result =
-          read_upgrade_request(Line{.version = std::string("Sec-WebSocket-Version: ") + version + "\r\n"}.head());
+          read_live_request(Line{.version = std::string("Sec-WebSocket-Version: ") + version + "\r\n"}.head());
       const std::string response = refusal_response(std::get<Refusal>(result));
       BOOST_TEST(response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"));
       BOOST_TEST(response.find("\r\nSec-WebSocket-Version: 13\r\n") != std::string::npos);
