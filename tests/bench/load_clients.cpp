@@ -64,19 +64,6 @@ int connect_tcp(const std::string& target, std::size_t index) {
   return -1;
 }
 
-/// A client's frame: masked with zeros, so that the payload stays as it is.
-std::string client_frame(int opcode, std::string_view payload) {
-  std::string frame(1, static_cast<char>(0x80 | opcode));
-  if (payload.size() < 126) {
-    frame += static_cast<char>(0x80 | payload.size());
-  } else {
-    frame += static_cast<char>(0x80 | 126);
-    frame += static_cast<char>(payload.size() >> 8);
-    frame += static_cast<char>(payload.size() & 0xFF);
-  }
-  return frame.append(4, '\0').append(payload);
-}
-
 void send_all(int socket, const std::string& bytes) {
   // A few hundred bytes on a socket whose peer reads: it always has the room.
   [[maybe_unused]] const ssize_t sent = ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace bench {
@@ -30,6 +31,19 @@ inline std::optional<ServerFrame> take_frame(std::string_view& bytes) {
   const ServerFrame frame{byte(0) & 0x0F, bytes.substr(header, size)};
   bytes.remove_prefix(header + size);
   return frame;
+}
+
+/// A client's frame: masked with zeros, so that the payload stays as it is.
+inline std::string client_frame(int opcode, std::string_view payload) {
+  std::string frame(1, static_cast<char>(0x80 | opcode));
+  if (payload.size() < 126) {
+    frame += static_cast<char>(0x80 | payload.size());
+  } else {
+    frame += static_cast<char>(0x80 | 126);
+    frame += static_cast<char>(payload.size() >> 8);
+    frame += static_cast<char>(payload.size() & 0xFF);
+  }
+  return frame.append(4, '\0').append(payload);
 }
 
 /// The number behind `key`, which includes the quotes and the colon.
