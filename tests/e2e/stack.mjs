@@ -1,6 +1,6 @@
 // Brings a whole system up with deploy/up in a temporary folder, and gives tests real clients for it.
 import { execFile, execFileSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
@@ -36,26 +36,37 @@ export async function until(what, probe, limit = 15000) {
 }
 
 export class Stack {
-  static async up() {
+  /** `words`: more of deploy/up's options. */
+  static async up(...words) {
     const stack = new Stack();
     stack.dir = mkdtempSync('/tmp/gpe2e-');
     chmodSync(stack.dir, 0o755); // as root, the programs run as another user
     stack.port = await freePort();
     stack.url = `http://127.0.0.1:${stack.port}`;
-    stack.start();
+    stack.start(...words);
     stack.config = readFileSync(join(stack.dir, 'gamepicker.conf'), 'utf8');
     const login = await stack.call('POST', '/api/auth/login', { key: stack.setting('ADMIN_KEY') });
     stack.token = login.body.token;
     return stack;
   }
 
-  start() {
+  start(...words) {
+    this.output = execFileSync(join(root, 'deploy/up'), this.options(words), {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+      timeout: 600000,
+    });
+  }
+
+  /** As after a change of the configuration, while everything goes on. */
+  async deploy(...words) {
+    appendFileSync(join(this.dir, 'gamepicker.conf'), '# deployed again\n');
+    this.output = (await promisify(execFile)(join(root, 'deploy/up'), this.options(words), { timeout: 600000 })).stdout;
+  }
+
+  options(words) {
     const preset = process.env.PRESET ?? 'release';
-    this.output = execFileSync(
-      join(root, 'deploy/up'),
-      ['--port', String(this.port), '--dir', this.dir, '--no-install', '--preset', preset],
-      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], timeout: 600000 },
-    );
+    return ['--port', String(this.port), '--dir', this.dir, '--no-install', '--preset', preset, ...words];
   }
 
   /** Everything, database and all; the data stays. */
@@ -91,7 +102,13 @@ export class Stack {
 
   /** supervisorctl of this instance. */
   async control(...words) {
-    await promisify(execFile)('supervisorctl', ['-c', join(this.dir, 'supervisord.conf'), ...words], { timeout: 60000 });
+    const options = ['-c', join(this.dir, 'supervisord.conf'), ...words];
+    return (await promisify(execFile)('supervisorctl', options, { timeout: 60000 })).stdout;
+  }
+
+  /** The addresses of the running relays' health and metrics, relay 1 first. */
+  relays() {
+    return [...this.output.match(/^Health and metrics.*$/m)[0].matchAll(/http:\/\/[\d.:]+/g)].map(([url]) => url);
   }
 
   /** Until everything answers (again). */
@@ -104,6 +121,11 @@ export class Stack {
     const client = new Client(`ws://127.0.0.1:${this.port}/api/sessions/live`);
     await client.opened;
     return client;
+  }
+
+  /** A token of another person. */
+  async tokenOf(name, role = 'viewer') {
+    return (await this.call('POST', '/api/auth/tokens', { role, name, expiresIn: '1h' })).body.token;
   }
 
   /** A client that is authenticated and subscribed to the session. */
