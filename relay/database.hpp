@@ -67,6 +67,9 @@ class Database {
 
   /// Runs `work` between BEGIN and COMMIT; any exception rolls back and drops the session.
   void transaction(const std::function<void()>& work);
+  /// Returns when all that was read so far is on the disk. InnoDB shows a transaction before its log is written; killed
+  /// in between, the server has never had it, and gives its offset to another event.
+  void settle();
   /// Whether the last transaction failed in its COMMIT, so that nobody knows whether it happened.
   bool commit_unknown() const { return commit_unknown_; }
   /// Its outcome has been looked up.

@@ -85,6 +85,7 @@ class EventReader::Impl {
   void add_frame(const SqlRow& row, std::uint64_t& sent, Clock::time_point asked_at);
   void compare_heads();
   void publish();
+  void take_back();
   std::unordered_map<std::string, std::uint64_t> read_heads(const std::vector<std::string>& channels);
   std::unordered_map<std::int64_t, bool> read_sessions(const std::vector<std::string>& channels);
 
@@ -158,7 +159,7 @@ void EventReader::Impl::run() {
       wait(Clock::now() < busy_until_ ? kBusyPoll : kIdlePoll);
     } catch (const std::exception& error) {
       metrics_.errors.add();
-      publish();  // what was complete before the failure counts as sent
+      take_back();
       if (!failing) log_error(std::string("event reader: ") + error.what());
       failing = true;
       back_off(delay);
@@ -251,6 +252,7 @@ void EventReader::Impl::answer_requests() {
 void EventReader::Impl::answer_tracks(const std::vector<std::string>& channels) {
   const auto sessions = read_sessions(channels);
   const auto heads = read_heads(channels);
+  database_.settle();
   for (const std::string& channel : channels) {
     if (const auto number = session_of_channel(channel); number && !sessions.contains(*number)) {
       feed_.tracked(channel, std::nullopt);
@@ -358,7 +360,19 @@ void EventReader::Impl::compare_heads() {
 }
 
 void EventReader::Impl::publish() {
-  if (!frames_.empty()) feed_.publish(std::exchange(frames_, {}));
+  if (frames_.empty()) return;
+  database_.settle();
+  feed_.publish(std::exchange(frames_, {}));
+}
+
+/// After a failure: what was read but not published may be gone, and its ids and offsets given out again.
+void EventReader::Impl::take_back() {
+  for (const FramePtr& frame : std::exchange(frames_, {})) {
+    std::uint64_t& sent = sent_.at(frame->channel);
+    sent = std::min(sent, frame->offset - 1);
+  }
+  cursor_set_ = false;
+  compare_at_ = {};
 }
 
 EventReader::EventReader(const Config& config, Feed& feed, std::function<void()> on_activity, ReaderMetrics& metrics)

@@ -73,6 +73,7 @@ HistoryPage HistoryReader::answer(const Question& question) {
     if (bytes >= kPageBytes) break;
   }
   if (page.last == 0 && from < page.head) page.tail = page.head;
+  database_.settle();
   return page;
 }
 
