@@ -146,6 +146,8 @@ bool FrameParser::accept_header() {
   if (!is_control() && data_.size() + length > options_.max_message) {
     return fail(close_code::too_big, "message too big");
   }
+  if (opcode_ == 1 || opcode_ == 2) fragments_ = 0;
+  if (!is_control() && ++fragments_ > options_.max_message) return fail(close_code::too_big, "too many fragments");
   std::copy_n(header_.begin() + header_size_ - 4, 4, mask_.begin());
   mask_at_ = 0;
   remaining_ = static_cast<std::uint32_t>(length);

@@ -33,7 +33,8 @@ inline constexpr std::uint16_t too_big = 1009;
 }  // namespace close_code
 
 /// Reads a client's frames from bytes that arrive in any pieces. Keeps what has arrived of the current
-/// message and nothing more: a length in a header reserves no memory. Small when idle.
+/// message and nothing more: a length in a header reserves no memory. A message has no more fragments than it may have
+/// bytes, so that empty ones come to an end too. Small when idle.
 class FrameParser {
  public:
   struct Options {
@@ -80,6 +81,7 @@ class FrameParser {
   std::uint8_t mask_at_ = 0;
   std::array<std::uint8_t, 4> mask_{};
   std::uint32_t remaining_ = 0;
+  std::uint32_t fragments_ = 0;  ///< of the message in progress
   std::uint16_t failed_ = 0;
   const char* why_ = "";
   Utf8Validator utf8_;

@@ -201,6 +201,15 @@ BOOST_AUTO_TEST_CASE(a_message_too_big_is_refused_by_its_header) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(a_message_has_no_more_fragments_than_it_may_have_bytes) {
+  const std::string first = raw_frame({.payload = "", .final = false});
+  const std::string next = raw_frame({.opcode = 0, .payload = "", .final = false});
+  const std::string last = raw_frame({.opcode = 0, .payload = "abc"});
+  const FrameParser::Options three{.max_message = 3};
+  BOOST_TEST(parse(first + next + last + first + next + last, 1, three) == "text(abc) text(abc)");
+  BOOST_TEST(parse(first + next + next + last, 1, three) == "violation 1009");
+}
+
 BOOST_AUTO_TEST_CASE(invalid_utf8_is_refused_at_the_first_wrong_byte) {
   const std::vector<std::string> invalid = {"\x80",
                                             "\xC0\x80",
