@@ -13,6 +13,7 @@ namespace gamepicker {
 namespace {
 
 constexpr std::size_t kMaxWaiting = 10'000;
+constexpr std::size_t kMaxWaitingBytes = 4u << 20;  // one event may have 64 KiB, and be there often
 constexpr std::size_t kPerTransaction = 100;
 
 }  // namespace
@@ -27,7 +28,8 @@ void ClientEventWriter::start() {
 bool ClientEventWriter::write(ClientEvent event) {
   {
     const std::lock_guard lock(worker_.mutex());
-    if (events_.size() >= kMaxWaiting) return false;
+    if (events_.size() >= kMaxWaiting || bytes_ + event.body.size() > kMaxWaitingBytes) return false;
+    bytes_ += event.body.size();
     events_.push_back(std::move(event));
   }
   worker_.notify();
@@ -40,6 +42,7 @@ std::vector<ClientEvent> ClientEventWriter::wait_for_events() {
   const auto end = events_.begin() + static_cast<std::ptrdiff_t>(std::min(events_.size(), kPerTransaction));
   std::vector<ClientEvent> taken(std::make_move_iterator(events_.begin()), std::make_move_iterator(end));
   events_.erase(events_.begin(), end);
+  for (const ClientEvent& event : taken) bytes_ -= event.body.size();
   return taken;
 }
 

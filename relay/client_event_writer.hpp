@@ -34,7 +34,8 @@ class ClientEventWriter final : public ClientEvents {
   Database database_;
   Nudge nudge_;
   std::vector<ClientEvent> events_;
-  Worker worker_;  ///< last, so that its thread ends first
+  std::size_t bytes_ = 0;  ///< of their bodies
+  Worker worker_;          ///< last, so that its thread ends first
 };
 
 }  // namespace gamepicker

@@ -37,6 +37,7 @@ constexpr milliseconds kCompareEvery{10'000};
 constexpr milliseconds kFirstBackOff{100};
 constexpr milliseconds kLongestBackOff{2'000};
 constexpr std::size_t kBatch = 1000;
+constexpr std::size_t kBatchBytes = 1u << 20;  ///< that many are handed on before the batch is complete
 /// Late commits just before the start are not missed.
 constexpr std::uint64_t kLookBack = 1000;
 /// Channels in one question for heads or sessions.
@@ -108,6 +109,7 @@ class EventReader::Impl {
   std::unordered_map<std::string, std::uint64_t> sent_;  ///< the last offset published, per tracked channel
   std::vector<std::string> unanswered_;
   std::vector<FramePtr> frames_;
+  std::size_t bytes_ = 0;  ///< of them
   Clock::time_point busy_until_{};
   Clock::time_point compare_at_{};
   Clock::time_point read_at_{};  ///< when the last read began
@@ -337,7 +339,10 @@ void EventReader::Impl::add_frame(const SqlRow& row, std::uint64_t& sent, Clock:
   FramePtr frame = read_new_frame(database_, row, asked_at);
   sent = row.id(2);
   if (frame) metrics_.event_lag.observe(Clock::now() - frame->written_at);
-  if (frame) frames_.push_back(std::move(frame));
+  if (!frame) return;
+  bytes_ += frame->bytes.size();
+  frames_.push_back(std::move(frame));
+  if (bytes_ >= kBatchBytes) publish();
 }
 
 void EventReader::Impl::compare_heads() {
@@ -360,6 +365,7 @@ void EventReader::Impl::compare_heads() {
 }
 
 void EventReader::Impl::publish() {
+  bytes_ = 0;
   if (frames_.empty()) return;
   database_.settle();
   feed_.publish(std::exchange(frames_, {}));
@@ -367,6 +373,7 @@ void EventReader::Impl::publish() {
 
 /// After a failure: what was read but not published may be gone, and its ids and offsets given out again.
 void EventReader::Impl::take_back() {
+  bytes_ = 0;
   for (const FramePtr& frame : std::exchange(frames_, {})) {
     std::uint64_t& sent = sent_.at(frame->channel);
     sent = std::min(sent, frame->offset - 1);

@@ -97,7 +97,7 @@ class Feed {
   /// What became of a client's event. Exactly one for each that ClientEvents::write() took.
   virtual void written(ClientEventResult result) = 0;
 
-  /// The answer to Presence::ask(). Exactly one for each.
+  /// The answer to Presence::ask(). At most one for each: who leaves before gets none.
   virtual void present(PresenceAnswer answer) = 0;
 };
 
@@ -137,11 +137,11 @@ class Presence {
  public:
   virtual ~Presence() = default;
 
-  /// Answers Feed::present() once the database knows of it.
+  /// Answers Feed::present() once the database knows of it, unless that connection leaves before.
   virtual void ask(PresenceRequest request) = 0;
 
   /// One connection fewer. Once for each ask() with `enters`, be it answered yet or not, be there room or not.
-  virtual void leave(std::string channel, std::string user) = 0;
+  virtual void leave(std::string channel, std::string user, const std::string& socket_id) = 0;
 };
 
 }  // namespace gamepicker

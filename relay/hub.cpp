@@ -91,6 +91,7 @@ Channel& Hub::channel_for(const std::string& name) {
 }
 
 Membership& Hub::join(Client& client, Channel& channel) {
+  abandon(channel, false);
   channel.members.push_back({&client, Channel::kHeld});
   metrics_.subscriptions.add(1);
   Membership membership;
@@ -112,6 +113,7 @@ Hub::Outcome Hub::subscribe(Client& client, Subscribe subscribe) {
   if (membership == client.memberships.end()) {
     // The channel of all clients does not count.
     if (client.memberships.size() > kMaxSubscriptions) return Outcome::too_many;
+    if (known == channels_.end() && abandoned_ >= kMaxAbandoned) return Outcome::too_many;
     join(client, channel_for(subscribe.channel));
     membership = client.memberships.end() - 1;
   }
@@ -172,12 +174,20 @@ void Hub::remove(Client& client, std::size_t membership) {
 
 // A channel that was asked for is kept until its answer is there, so that two answers are never under way.
 void Hub::drop_if_unused(Channel& channel) {
-  if (!channel.members.empty() || channel.asking || channel.permanent) return;
+  if (!channel.members.empty() || channel.permanent) return;
+  if (channel.asking) return abandon(channel, true);
   tracker_.untrack(channel.name);
   forget(channel);
 }
 
+void Hub::abandon(Channel& channel, bool abandoned) {
+  if (channel.abandoned == abandoned) return;
+  channel.abandoned = abandoned;
+  abandoned ? ++abandoned_ : --abandoned_;
+}
+
 void Hub::forget(Channel& channel) {
+  abandon(channel, false);
   std::erase(active_, &channel);
   const std::string name = channel.name;
   channels_.erase(name);

@@ -29,6 +29,7 @@ struct Channel {
   std::string name;
   bool permanent = false;  ///< followed without members too
   bool asking = true;
+  bool abandoned = false;  ///< and has no members any more
   std::uint64_t head = 0;  ///< offset of the newest event taken over
   std::vector<Member> members;
   std::deque<FramePtr> pending;  ///< not yet queued for every member
@@ -52,6 +53,8 @@ class Hub {
  public:
   static constexpr std::size_t kSlice = 512;
   static constexpr std::size_t kMaxSubscriptions = 100;
+  /// Channels whose members have left before the answer came, as happens in numbers only while the database is away.
+  static constexpr std::size_t kMaxAbandoned = 5'000;
   enum class Outcome { done, too_many, not_subscribed };
 
   /// Asks for the channel of all clients at once. All outlive the hub.
@@ -90,6 +93,7 @@ class Hub {
   Membership& join(Client& client, Channel& channel);
   void remove(Client& client, std::size_t membership);
   void drop_if_unused(Channel& channel);
+  void abandon(Channel& channel, bool abandoned);
   void forget(Channel& channel);
   void refuse_all(Channel& channel);
   std::size_t deliver_pass(Channel& channel, std::size_t budget);
@@ -109,6 +113,7 @@ class Hub {
   Presence& presence_;
   std::unordered_map<std::string, std::unique_ptr<Channel>> channels_;
   std::deque<Channel*> active_;  ///< channels with pending events
+  std::size_t abandoned_ = 0;
   std::uint64_t tickets_ = 0;
   bool keep_seats_ = false;
   IoMetrics& metrics_;

@@ -53,7 +53,7 @@ void Hub::give_back_seat(Client& client, Membership& membership) {
   for (const auto& [ticket, subscribe] : seat->waiting) {
     if (subscribe.batch) answer_failure(client, subscribe, replies::kNotSubscribed);  // it has left before it was in
   }
-  if (!keep_seats_) presence_.leave(membership.channel->name, seat->user);
+  if (!keep_seats_) presence_.leave(membership.channel->name, seat->user, client.socket_id);
 }
 
 }  // namespace gamepicker

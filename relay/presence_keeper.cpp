@@ -49,21 +49,31 @@ void PresenceKeeper::ask(PresenceRequest request) {
         user.due = Clock::now();
       }
     }
-    agenda_.emplace(Clock::now(), request.channel);
+    look_at(request.channel, channel, Clock::now());
     channel.asking.push_back(std::move(request));
   }
   worker_.notify();
 }
 
-void PresenceKeeper::leave(std::string channel, std::string user) {
+// While the database is away others come and go: whatever waits for it is of those who are there.
+void PresenceKeeper::leave(std::string name, std::string user, const std::string& socket_id) {
   {
     const std::lock_guard lock(worker_.mutex());
-    User& state = channels_[channel].users[user];
+    Channel& channel = channels_[name];
+    std::erase_if(channel.asking, [&](const PresenceRequest& request) { return request.socket_id == socket_id; });
+    User& state = channel.users[user];
     if (--state.connections > 0) return;
     state.due = Clock::now() + kLeaveGrace;
-    agenda_.emplace(*state.due, std::move(channel));
+    look_at(name, channel, *state.due);
   }
   worker_.notify();
+}
+
+void PresenceKeeper::look_at(const std::string& name, Channel& channel, Clock::time_point when) {
+  if (channel.looked_at && *channel.looked_at <= when) return;
+  if (channel.looked_at) agenda_.erase({*channel.looked_at, name});
+  agenda_.emplace(when, name);
+  channel.looked_at = when;
 }
 
 // ---- the thread ----
@@ -83,6 +93,7 @@ std::vector<std::string> PresenceKeeper::wait_for_work() {
   std::set<std::string> due;
   while (!agenda_.empty() && agenda_.begin()->first <= Clock::now()) {
     due.insert(agenda_.begin()->second);
+    channels_[agenda_.begin()->second].looked_at.reset();
     agenda_.erase(agenda_.begin());
   }
   return {due.begin(), due.end()};
@@ -101,7 +112,12 @@ PresenceKeeper::Channel PresenceKeeper::take(const std::string& name) {
     state.due.reset();
   }
   std::erase_if(channel.users, [](const auto& user) { return user.second.connections == 0 && !user.second.due; });
-  if (channel.users.empty()) channels_.erase(name);
+  for (const auto& [user, state] : channel.users) {
+    if (state.due) look_at(name, channel, *state.due);
+  }
+  if (!channel.users.empty()) return due;
+  if (channel.looked_at) agenda_.erase({*channel.looked_at, name});
+  channels_.erase(name);
   return due;
 }
 
@@ -144,7 +160,7 @@ void PresenceKeeper::declare_all_due() {
   const auto now = Clock::now();
   for (auto& [name, channel] : channels_) {
     for (auto& [user, state] : channel.users) state.due = now;
-    agenda_.emplace(now, name);
+    look_at(name, channel, now);
   }
 }
 

@@ -48,7 +48,7 @@ class PresenceKeeper final : public Presence {
   void stop() { worker_.stop(); }
 
   void ask(PresenceRequest request) override;
-  void leave(std::string channel, std::string user) override;
+  void leave(std::string channel, std::string user, const std::string& socket_id) override;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -61,7 +61,8 @@ class PresenceKeeper final : public Presence {
   };
   struct Channel {
     std::map<std::string, User> users;
-    std::vector<PresenceRequest> asking;
+    std::vector<PresenceRequest> asking;         ///< of connections that have not left since
+    std::optional<Clock::time_point> looked_at;  ///< when it will be; its place in the agenda
   };
   struct Row {
     std::string info;
@@ -74,6 +75,7 @@ class PresenceKeeper final : public Presence {
   std::vector<std::string> wait_for_work();
   Clock::time_point next_due() const;
   Channel take(const std::string& name);
+  void look_at(const std::string& name, Channel& channel, Clock::time_point when);
   void hold_lease();
   void declare_all_due();
   void update(const std::string& channel, Channel& due);
@@ -95,7 +97,7 @@ class PresenceKeeper final : public Presence {
 
   // Under the worker's mutex.
   std::map<std::string, Channel> channels_;
-  std::set<std::pair<Clock::time_point, std::string>> agenda_;  ///< when to look at which channel
+  std::set<std::pair<Clock::time_point, std::string>> agenda_;  ///< when to look at which channel, the earliest
 
   Clock::time_point renew_at_{};
   Clock::time_point bury_at_{};

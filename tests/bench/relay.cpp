@@ -45,7 +45,7 @@ class NoLog final : public ChannelTracker, public History, public ClientEvents, 
   }
   bool write(ClientEvent) override { return false; }
   void ask(PresenceRequest) override {}
-  void leave(std::string, std::string) override {}
+  void leave(std::string, std::string, const std::string&) override {}
 
  private:
   Feed& feed_;

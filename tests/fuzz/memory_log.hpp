@@ -55,7 +55,7 @@ class MemoryLog final : public ChannelTracker, public History, public ClientEven
     requests_.push_back(std::move(request));
   }
 
-  void leave(std::string channel, std::string user) override {
+  void leave(std::string channel, std::string user, const std::string&) override {
     const auto seat = seats_.find({std::move(channel), std::move(user)});
     expect(seat != seats_.end(), "who leaves was in");
     if (--seat->second == 0) seats_.erase(seat);

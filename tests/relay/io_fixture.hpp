@@ -54,7 +54,7 @@ class NoHistory final : public History, public ClientEvents, public Presence {
   }
   bool write(ClientEvent) override { return false; }
   void ask(PresenceRequest) override {}
-  void leave(std::string, std::string) override {}
+  void leave(std::string, std::string, const std::string&) override {}
 
  private:
   Feed& feed_;
@@ -82,6 +82,8 @@ class RawClient {
   std::string read_event();
   /// Everything until the server ends the connection.
   std::string read_to_end();
+  /// Takes one off the socket, if there is one.
+  void read_a_byte();
 
   void send_frame(int opcode, std::string_view payload);
   void send_text(std::string_view text) { send_frame(1, text); }
