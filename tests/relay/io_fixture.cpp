@@ -149,6 +149,11 @@ std::string RawClient::read_to_end() {
   return std::exchange(buffer_, {});
 }
 
+void RawClient::read_a_byte() {
+  char byte = 0;
+  if (::recv(socket_, &byte, 1, MSG_DONTWAIT) == 1) buffer_ += byte;
+}
+
 void RawClient::send_frame(int opcode, std::string_view payload) {
   std::string frame = encode_frame(static_cast<Opcode>(opcode), payload);
   // A server's frame becomes a client's by its mask bit and a mask; of zeros, so that the payload stays as it
