@@ -117,8 +117,8 @@ export class Stack {
   }
 
   /** A WebSocket client that keeps what it received. */
-  async connect() {
-    const client = new Client(`ws://127.0.0.1:${this.port}/api/sessions/live`);
+  async connect(query = '') {
+    const client = new Client(`ws://127.0.0.1:${this.port}/api/sessions/live${query}`);
     await client.opened;
     return client;
   }
