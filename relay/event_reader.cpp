@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "relay/channel_rows.hpp"
 #include "relay/database.hpp"
 #include "relay/event_cursor.hpp"
 #include "relay/event_rows.hpp"
@@ -44,8 +45,6 @@ constexpr std::uint64_t kLookBack = 1000;
 constexpr std::size_t kChannelsPerQuery = 500;
 
 constexpr std::string_view kReadMaxId = "SELECT CAST(COALESCE(MAX(id), 0) AS UNSIGNED) FROM events";
-constexpr std::string_view kReadHeads = "SELECT name, head FROM channels WHERE name IN ";
-constexpr std::string_view kReadSessions = "SELECT id FROM sessions WHERE id IN ";
 
 std::string read_new_sql(std::size_t holes) {
   std::string sql = select_events() + "WHERE e.id > ?";
@@ -87,8 +86,6 @@ class EventReader::Impl {
   void compare_heads();
   void publish();
   void take_back();
-  std::unordered_map<std::string, std::uint64_t> read_heads(const std::vector<std::string>& channels);
-  std::unordered_map<std::int64_t, bool> read_sessions(const std::vector<std::string>& channels);
 
   Feed& feed_;
   const std::function<void()> on_activity_;
@@ -252,8 +249,8 @@ void EventReader::Impl::answer_requests() {
 }
 
 void EventReader::Impl::answer_tracks(const std::vector<std::string>& channels) {
-  const auto sessions = read_sessions(channels);
-  const auto heads = read_heads(channels);
+  const auto sessions = read_sessions(database_, channels);
+  const auto heads = read_heads(database_, channels);
   database_.settle();
   for (const std::string& channel : channels) {
     if (const auto number = session_of_channel(channel); number && !sessions.contains(*number)) {
@@ -265,27 +262,6 @@ void EventReader::Impl::answer_tracks(const std::vector<std::string>& channels) 
     const auto [entry, added] = sent_.try_emplace(channel, head == heads.end() ? 0 : head->second);
     feed_.tracked(channel, entry->second);
   }
-}
-
-std::unordered_map<std::int64_t, bool> EventReader::Impl::read_sessions(const std::vector<std::string>& channels) {
-  SqlValues numbers;
-  for (const std::string& channel : channels) {
-    if (const auto number = session_of_channel(channel)) numbers.emplace_back(*number);
-  }
-  std::unordered_map<std::int64_t, bool> found;
-  if (numbers.empty()) return found;
-  const std::string sql = std::string(kReadSessions) + "(" + placeholders(numbers.size()) + ")";
-  for (const SqlRow& row : database_.query(sql, std::move(numbers))) found.emplace(row.integer(0), true);
-  return found;
-}
-
-std::unordered_map<std::string, std::uint64_t> EventReader::Impl::read_heads(const std::vector<std::string>& channels) {
-  const std::string sql = std::string(kReadHeads) + "(" + placeholders(channels.size()) + ")";
-  std::unordered_map<std::string, std::uint64_t> heads;
-  for (const SqlRow& row : database_.query(sql, SqlValues(channels.begin(), channels.end()))) {
-    heads.emplace(row.text(0), row.id(1));
-  }
-  return heads;
 }
 
 void EventReader::Impl::read_new() {
@@ -352,7 +328,7 @@ void EventReader::Impl::compare_heads() {
     const auto first = channels.begin() + static_cast<std::ptrdiff_t>(from);
     const auto last =
         channels.begin() + static_cast<std::ptrdiff_t>(std::min(from + kChannelsPerQuery, channels.size()));
-    for (const auto& [channel, head] : read_heads({first, last})) {
+    for (const auto& [channel, head] : read_heads(database_, {first, last})) {
       std::uint64_t& sent = sent_.at(channel);
       if (head > sent) {
         fetch(channel, sent, head, metrics_.filled_by_head);

@@ -65,7 +65,7 @@ class Publisher {
     for (std::size_t i = 0; i < count; ++i) {
       ++offset_;
       for (const std::string& channel : channels_) {
-        frames.push_back(std::make_shared<Frame>(Frame{channel, offset_, bytes, {}}));
+        frames.push_back(std::make_shared<Frame>(Frame{channel, offset_, bytes, {}, 1, {}, {}}));
       }
     }
     feed_.publish(std::move(frames));

@@ -124,7 +124,8 @@ struct RelayFixture {
   void commit(const std::string& channel, int count, int first = 1) {
     for (int n = first; n < first + count; ++n) {
       const std::string body = event_body("made", "2026-03-15T20:30:00.000Z", "{\"n\":" + std::to_string(n) + "}");
-      database.execute("CALL enqueue_event('" + channel + "', 'made', '', '" + body + "', NULL, 0)");
+      // One transaction, as always: by themselves the procedure's statements would commit one by one.
+      database.execute("BEGIN; CALL enqueue_event('" + channel + "', 'made', '', '" + body + "', NULL, 0); COMMIT");
     }
   }
 
