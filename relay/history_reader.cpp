@@ -7,7 +7,8 @@
 namespace gamepicker {
 namespace {
 
-/// A page waits in the mailbox and in the queues of slow clients, so it is small. One event always fits.
+/// A page waits in the mailbox and in the queues of slow clients, so it is small: a client that reads never owes its
+/// queue to one. One event always fits.
 constexpr std::size_t kPageEvents = 500;
 constexpr std::size_t kPageBytes = 256 * 1024;
 
@@ -22,6 +23,7 @@ std::string read_page_sql() {
 HistoryReader::HistoryReader(const Config& config, Feed& feed, Counter& database_errors)
     : feed_(feed),
       kept_per_channel_(config.retention_events_per_channel),
+      page_bytes_(std::min<std::size_t>(kPageBytes, config.relay_max_queue_bytes / 2)),
       database_(config),
       worker_(database_errors) {}
 
@@ -65,12 +67,12 @@ HistoryPage HistoryReader::answer(const Question& question) {
   const std::uint64_t from = std::max(page.after, page.tail);
   std::size_t bytes = 0;
   for (const SqlRow& row : database_.query(read_page_sql(), {page.channel, from})) {
-    if (page.last == 0) page.tail = std::max(page.tail, row.id(2) - 1);  // retention came in between
-    page.last = row.id(2);
     FramePtr frame = read_frame(database_, row);
     if (frame) bytes += frame->bytes.size();
+    if (bytes > page_bytes_ && page.last != 0) break;
+    if (page.last == 0) page.tail = std::max(page.tail, row.id(2) - 1);  // retention came in between
+    page.last = row.id(2);
     if (frame) page.frames.push_back(std::move(frame));
-    if (bytes >= kPageBytes) break;
   }
   if (page.last == 0 && from < page.head) page.tail = page.head;
   database_.settle();

@@ -32,6 +32,7 @@ class HistoryReader final : public History {
 
   Feed& feed_;
   const std::uint64_t kept_per_channel_;
+  const std::size_t page_bytes_;
   Database database_;
   std::deque<Question> questions_;
   Worker worker_;  ///< last, so that its thread ends first
