@@ -237,7 +237,7 @@ BOOST_AUTO_TEST_CASE(a_broadcast_leaves_out_the_socket_it_names) {
     client->next_text();
   }
   const std::string body = event_body("made", "2026-03-15T20:30:00.000Z", "1");
-  database.execute("CALL enqueue_event('orders', 'made', '', '" + body + "', '" + first_id + "', 0)");
+  database.execute("BEGIN; CALL enqueue_event('orders', 'made', '', '" + body + "', '" + first_id + "', 0); COMMIT");
   commit("orders", 1, 2);
   expect_contiguous(*second, 1, 2);
   expect_contiguous(*first, 2, 2);
