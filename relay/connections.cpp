@@ -25,6 +25,7 @@ constexpr milliseconds kCloseTimeout{3'000};   // for the peer's half of the clo
 constexpr milliseconds kLingerTimeout{2'000};  // for the peer's end of the socket
 constexpr milliseconds kCommentEvery{15'000};  // of an event stream
 constexpr milliseconds kDrainSpread{5'000};
+constexpr milliseconds kLastHandshakes{1'000};
 constexpr milliseconds kDrainStep{5};  // few clients need not wait
 constexpr std::uint32_t kReadEvents = EPOLLIN | EPOLLRDHUP;
 constexpr std::uint16_t kServiceRestart = 1012;
@@ -206,7 +207,7 @@ SteadyTime Connections::slowness_ends(const Client& client) const {
 SteadyTime Connections::deadline(const Client& client) const {
   switch (client.phase()) {
     case Phase::handshake:
-      return client.since + kHandshakeTimeout;
+      return std::min(client.since + kHandshakeTimeout, client.leave_at.value_or(SteadyTime::max()));
     case Phase::closing:
     case Phase::lingering:
       // Until the end of this tick nobody has noted when it began: see leave_hub().
@@ -344,8 +345,10 @@ void Connections::drain(SteadyTime now) {
   std::vector<Client*> leaving;
   for (const auto& client : clients_) {
     if (!client) continue;
-    if (client->phase() == Phase::handshake) client->kill();
     if (client->phase() == Phase::open) leaving.push_back(client.get());
+    if (client->phase() != Phase::handshake) continue;
+    client->leave_at = now + kLastHandshakes;  // who has come to the door still gets in, and is told to come back
+    arm(*client);
   }
   std::shuffle(leaving.begin(), leaving.end(), std::minstd_rand(std::random_device{}()));
   const milliseconds spread = std::min(kDrainSpread, kDrainStep * static_cast<std::int64_t>(leaving.size()));

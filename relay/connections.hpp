@@ -37,7 +37,7 @@ class Connections {
   /// whether a socket would have taken more.
   bool flush(SteadyTime now);
 
-  /// Closes all with 1012 over the next seconds; requests not yet upgraded end at once.
+  /// Closes all with 1012 over the next seconds; who is not upgraded yet has a second to be, and leaves then.
   void drain(SteadyTime now);
   /// The client with this id, null when it is not there any more.
   Client* find(int socket, const std::string& socket_id) const;

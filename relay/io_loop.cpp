@@ -153,6 +153,7 @@ void IoLoop::begin_stop() {
   stopping_ = true;
   stop_by_ = now_ + kStopLimit;
   epoll_.remove(stop_);
+  accept_some();  // who is in the queue has been let in by the kernel
   listeners_.clear();
   hub_.keep_seats();
   connections_.drain(now_);

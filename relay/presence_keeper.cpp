@@ -182,7 +182,12 @@ void PresenceKeeper::update(const std::string& channel, Channel& due) {
     }
     offset = database_.query(kReadHead, {channel}).at(0).id(0);
   });
-  if (told_) nudge_.send();
+  // The offset was read; a transaction that wrote is on the disk, and all that it saw.
+  if (told_) {
+    nudge_.send();
+  } else {
+    database_.settle();
+  }
   const auto list = members_json(members);
   for (PresenceRequest& request : due.asking) {
     const bool present = members.contains(request.user);

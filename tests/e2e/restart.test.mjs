@@ -7,8 +7,9 @@ let stack;
 before(async () => { stack = await Stack.up(); });
 after(() => stack?.down());
 
-test('the delayed end of a poll comes, once, though everything was stopped when it was due', async () => {
+test('the delayed end of a poll comes, once, though everything was stopped when it was due', async (t) => {
   const hook = await receiver();
+  t.after(() => hook.close());
   const session = await stack.freshSession();
   await stack.call('POST', '/api/webhooks', { name: 'polls', url: hook.url, secret: 'a secret', events: ['voting.ended'] });
   assert.equal((await stack.call('POST', `/api/sessions/${session.id}/voting/start`)).status, 200);
@@ -21,11 +22,11 @@ test('the delayed end of a poll comes, once, though everything was stopped when 
   await until('the poll to be due', () => Date.now() > due, 10000);
   stack.start();
 
-  await until('the webhook', () => hook.received.length === 1);
+  await until('the webhook', () => hook.received.length > 0);
   assert.equal(JSON.parse(hook.received[0].body).data.sessionId, session.id);
   assert.equal((await stack.call('GET', `/api/sessions/${session.id}`)).body.poll_ends_at, undefined);
   // Nothing is left that could end it once more.
   assert.equal((await stack.call('POST', `/api/sessions/${session.id}/voting/cancel-end`)).status, 409);
-  assert.equal(hook.received.length, 1);
-  hook.close();
+  // The receiver stood still while everything was started, maybe for longer than an attempt waits.
+  assert.equal(new Set(hook.received.map(({ headers }) => headers['x-webhook-delivery'])).size, 1);
 });

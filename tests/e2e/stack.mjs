@@ -187,6 +187,7 @@ export async function receiver() {
   });
   const server = app.listen(0, '127.0.0.1');
   await once(server, 'listening');
+  server.unref(); // a test that fails before it closes this ends all the same
   state.url = `http://127.0.0.1:${server.address().port}/hook`;
   state.close = () => {
     server.closeAllConnections();

@@ -305,6 +305,19 @@ BOOST_AUTO_TEST_CASE(what_breaks_the_protocol_is_closed_with_its_code) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(who_has_come_when_the_relay_stops_still_gets_in_and_is_told_to_come_back) {
+  start();
+  RawClient at_the_door(config.relay_socket);
+  RawClient silent(config.relay_socket);
+  RawClient first(config.relay_socket);
+  first.upgrade();  // the others are accepted too by then, or wait in the kernel's queue
+  begin_stop();
+  BOOST_TEST(at_the_door.upgrade().starts_with("HTTP/1.1 101 "));
+  BOOST_TEST(at_the_door.next_close() == "1012 service restart");
+  BOOST_TEST(first.next_close() == "1012 service restart");
+  BOOST_TEST(silent.read_to_end().starts_with("HTTP/1.1 408 "));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace gamepicker
