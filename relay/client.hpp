@@ -46,9 +46,9 @@ struct Subscribe {
 /// A member that is still getting what it has missed.
 struct Recovery {
   std::uint64_t next = 0;          ///< it has everything up to here
-  std::uint64_t until = 0;         ///< and gets everything up to here; live events take over behind it
   std::optional<Subscribe> reply;  ///< not answered yet
   bool ready = true;               ///< it has taken what it was sent
+  std::vector<Subscribe> waiting;  ///< that came meanwhile
 };
 
 /// A client's place in a presence channel. It is given back when the membership ends.
@@ -61,8 +61,7 @@ struct Seat {
 struct Membership {
   Channel* channel = nullptr;
   std::size_t index = 0;
-  bool live = false;             ///< its events come as they happen
-  std::uint64_t live_since = 0;  ///< the channel's offset when that began
+  bool live = false;  ///< its events come as they happen
   std::vector<Subscribe> pending;
   std::unique_ptr<Recovery> recovery;  ///< few have one, and it is large
   std::unique_ptr<Seat> seat;          ///< likewise

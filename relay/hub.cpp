@@ -48,7 +48,8 @@ void answer(Client& client, const Subscribe& subscribe, std::optional<bool> reco
     const std::string subscribed = replies::subscribed(subscribe, offset, recovered);
     return client.begin_stream(stream_subscribed(subscribed, subscribe.channel, offset));
   }
-  if (!subscribe.batch) return client.reply(replies::subscribed(subscribe, offset, recovered));
+  // In its place among the events: what it names as the offset has been sent before.
+  if (!subscribe.batch) return client.reply_in_order(replies::subscribed(subscribe, offset, recovered));
   subscribe.batch->succeeded.push_back(subscribe.channel);
   if (--subscribe.batch->unanswered == 0) client.reply(replies::subscribed_batch(*subscribe.batch));
 }
@@ -135,6 +136,12 @@ Hub::Outcome Hub::unsubscribe(Client& client, const std::string& channel) {
   return Outcome::done;
 }
 
+std::vector<std::string> Hub::channels_of(const Client& client) {
+  std::vector<std::string> names;
+  for (const Membership& membership : client.memberships) names.push_back(membership.channel->name);
+  return names;
+}
+
 bool Hub::is_subscribed(Client& client, const std::string& channel) const {
   const auto known = channels_.find(channel);
   if (known == channels_.end()) return false;
@@ -153,7 +160,12 @@ void Hub::remove(Client& client, std::size_t membership) {
   for (const Subscribe& subscribe : std::exchange(client.memberships[membership].pending, {})) {
     if (subscribe.batch) answer_failure(client, subscribe, replies::kNotSubscribed);  // it has left before it was in
   }
-  if (client.memberships[membership].recovery) end_recovery(client, client.memberships[membership]);
+  if (client.memberships[membership].recovery) {
+    for (const Subscribe& subscribe : std::exchange(client.memberships[membership].recovery->waiting, {})) {
+      if (subscribe.batch) answer_failure(client, subscribe, replies::kNotSubscribed);
+    }
+    end_recovery(client, client.memberships[membership]);
+  }
   if (client.memberships[membership].seat) give_back_seat(client, client.memberships[membership]);
   std::size_t hole = client.memberships[membership].index;
   const auto move_into_hole = [&](std::size_t from) {

@@ -68,6 +68,7 @@ class Hub {
   Outcome subscribe(Client& client, Subscribe subscribe);
   /// Removes the client; the reply is the caller's.
   Outcome unsubscribe(Client& client, const std::string& channel);
+  static std::vector<std::string> channels_of(const Client& client);
   /// Whether it is a member, and was told so.
   bool is_subscribed(Client& client, const std::string& channel) const;
   /// Takes the client out of everything.
@@ -105,6 +106,7 @@ class Hub {
   void serve(Client& client, Membership& membership, const HistoryPage& page);
   bool catch_up(Client& client, Membership& membership);
   void go_live(Client& client, Membership& membership, std::uint64_t since);
+  void finish_recovery(Client& client, Membership& membership, std::uint64_t since);
   void end_recovery(Client& client, Membership& membership);
   void ask_for_history(Channel& channel);
 

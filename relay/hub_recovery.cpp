@@ -4,6 +4,7 @@
 
 #include "relay/hub.hpp"
 #include "relay/hub_parts.hpp"
+#include "relay/replies.hpp"
 #include "shared/events.hpp"
 
 namespace gamepicker {
@@ -25,23 +26,26 @@ void Hub::settle(Client& client, Membership& membership, Subscribe subscribe) {
   if (is_presence_channel(channel.name) && !subscribe.members) {
     return take_seat(client, membership, std::move(subscribe));
   }
-  if (subscribe.offset && !membership.recovery) {
+  if (membership.recovery) {  // what it gets now comes first
+    auto& waiting = membership.recovery->waiting;
+    if (waiting.size() < kMaxPendingReplies) return waiting.push_back(std::move(subscribe));
+    return answer_failure(client, subscribe, replies::kTooManySubscriptions);
+  }
+  if (subscribe.offset) {
     const std::uint64_t seen = *subscribe.offset;
     return recover(client, membership, std::move(subscribe), seen);
   }
-  if (!membership.live && !membership.recovery) go_live(client, membership, channel.head);
+  if (!membership.live) go_live(client, membership, channel.head);
   answer(client, subscribe, std::nullopt, channel.head);
 }
 
+/// A member that is live already gets everything behind the offset once more, in order: it says that it has not seen
+/// it.
 void Hub::recover(Client& client, Membership& membership, Subscribe subscribe, std::uint64_t seen) {
   Channel& channel = *membership.channel;
-  const std::uint64_t until = membership.live ? membership.live_since : kNoLimit;
-  if (seen >= until) {  // what came since then it got as it happened
-    const bool recovered = seen <= channel.head;
-    (recovered ? metrics_.recovered_recent : metrics_.not_recovered).add();
-    return answer(client, subscribe, recovered, recovered ? seen : channel.head);
-  }
-  membership.recovery = std::make_unique<Recovery>(Recovery{seen, until, std::move(subscribe), true});
+  membership.live = false;
+  channel.members[membership.index].since = Channel::kHeld;
+  membership.recovery = std::make_unique<Recovery>(Recovery{seen, std::move(subscribe), true, {}});
   ++client.recovering;
   channel.recovering.push_back(&client);
   if (!catch_up(client, membership)) ask_for_history(channel);
@@ -51,7 +55,7 @@ void Hub::recover(Client& client, Membership& membership, Subscribe subscribe, s
 bool Hub::catch_up(Client& client, Membership& membership) {
   Channel& channel = *membership.channel;
   Recovery& recovery = *membership.recovery;
-  const std::uint64_t target = std::min(recovery.until, channel.head);
+  const std::uint64_t target = channel.head;
   if (recovery.next > target && recovery.reply)
     return false;  // only the event log knows whether there is such an offset
   if (recovery.next < target && (channel.recent.empty() || channel.recent.front()->offset > recovery.next + 1)) {
@@ -62,9 +66,7 @@ bool Hub::catch_up(Client& client, Membership& membership) {
   for (const FramePtr& frame : channel.recent) {
     if (frame->offset > recovery.next && frame->offset <= target) deliver(client, frame);
   }
-  const std::uint64_t reached = std::max(recovery.next, target);
-  end_recovery(client, membership);
-  if (!membership.live) go_live(client, membership, reached);
+  finish_recovery(client, membership, std::max(recovery.next, target));
   return true;
 }
 
@@ -99,17 +101,15 @@ void Hub::serve(Client& client, Membership& membership, const HistoryPage& page)
     }
     metrics_.not_recovered.add();
     answer(client, *recovery.reply, false, channel.head);
-    end_recovery(client, membership);
-    if (!membership.live) go_live(client, membership, channel.head);
-    return;
+    return finish_recovery(client, membership, channel.head);
   }
   if (recovery.reply) metrics_.recovered_history.add();
   if (recovery.reply) answer(client, *recovery.reply, true, recovery.next);
   recovery.reply.reset();
   for (const FramePtr& frame : page.frames) {
-    if (frame->offset > recovery.next && frame->offset <= recovery.until) deliver(client, frame);
+    if (frame->offset > recovery.next) deliver(client, frame);
   }
-  recovery.next = std::max(recovery.next, std::min(page.last, recovery.until));
+  recovery.next = std::max(recovery.next, page.last);
   if (!catch_up(client, membership)) recovery.ready = !client.has_output();
 }
 
@@ -134,7 +134,13 @@ void Hub::ask_for_history(Channel& channel) {
 void Hub::go_live(Client&, Membership& membership, std::uint64_t since) {
   membership.channel->members[membership.index].since = since;
   membership.live = true;
-  membership.live_since = since;
+}
+
+void Hub::finish_recovery(Client& client, Membership& membership, std::uint64_t since) {
+  std::vector<Subscribe> waiting = std::move(membership.recovery->waiting);
+  end_recovery(client, membership);
+  go_live(client, membership, since);
+  for (Subscribe& subscribe : waiting) settle(client, membership, std::move(subscribe));
 }
 
 void Hub::end_recovery(Client& client, Membership& membership) {

@@ -20,10 +20,11 @@ constexpr milliseconds kStopLimit{8'000};     // leaves two seconds of the ten f
 
 std::vector<Listener> listen_as(const Config& config) {
   std::vector<Listener> listeners;
-  listeners.push_back(Listener::on_path(config.relay_socket));
   if (!config.relay_listen.empty()) {
     listeners.push_back(Listener::on_port(config.relay_listen, config.relay_proxies));
   }
+  // Last: from then on we are the relay, and whoever replaces the old one by us stops it.
+  listeners.push_back(Listener::on_path(config.relay_socket));
   return listeners;
 }
 

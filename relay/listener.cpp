@@ -35,7 +35,11 @@ int listening_socket(const sockaddr* address, socklen_t size, const std::string&
   const int descriptor = ::socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor < 0) fail("socket");
   const int on = 1;
-  if (address->sa_family != AF_UNIX) ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (address->sa_family != AF_UNIX) {
+    ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    // Several relays share a port, among them the one that leaves and the one that takes its place.
+    ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  }
   // Accepted sockets inherit it.
   ::setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
   if (::bind(descriptor, address, size) != 0 || ::listen(descriptor, kBacklog) != 0) {
@@ -56,9 +60,11 @@ Listener Listener::on_path(const std::string& path) {
   if (path.empty() || fresh.size() >= sizeof address.sun_path) fail("RELAY_SOCKET " + path, ENAMETOOLONG);
   std::memcpy(address.sun_path, fresh.data(), fresh.size());
   ::unlink(fresh.c_str());
-  Listener listener(listening_socket(reinterpret_cast<const sockaddr*>(&address), sizeof address, path));
+  Listener listener(
+      listening_socket(reinterpret_cast<const sockaddr*>(&address), sizeof address, "RELAY_SOCKET " + path));
   // nginx' workers run as another user; who may get here is decided by the folder.
-  if (::chmod(fresh.c_str(), 0666) != 0 || ::rename(fresh.c_str(), path.c_str()) != 0) fail("cannot listen on " + path);
+  if (::chmod(fresh.c_str(), 0666) != 0 || ::rename(fresh.c_str(), path.c_str()) != 0)
+    fail("cannot listen on RELAY_SOCKET " + path);
   listener.path_ = path;
   listener.inode_ = inode_of(path);
   return listener;
@@ -67,7 +73,7 @@ Listener Listener::on_path(const std::string& path) {
 Listener Listener::on_port(const std::string& address, const std::string& proxies) {
   try {
     const Poco::Net::SocketAddress parsed(address);
-    Listener listener(listening_socket(parsed.addr(), parsed.length(), address));
+    Listener listener(listening_socket(parsed.addr(), parsed.length(), "RELAY_LISTEN " + address));
     listener.proxies_ = "," + proxies + ",";
     return listener;
   } catch (const Poco::Exception& error) {

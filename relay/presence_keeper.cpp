@@ -13,6 +13,9 @@
 namespace gamepicker {
 namespace {
 
+/// Between two looks at the lease: at a flush of 10 ms each they take a tenth of it.
+constexpr std::size_t kChannelsAtOnce = 200;
+
 std::shared_ptr<const std::string> members_json(const auto& members) {
   JsonWriter json;
   json.begin_object().field("count", members.size()).key("ids").begin_array();
@@ -45,7 +48,6 @@ void PresenceKeeper::ask(PresenceRequest request) {
       User& user = channel.users[request.user];
       if (++user.connections == 1) {
         user.info = request.info;
-        user.socket_id = request.socket_id;
         user.due = Clock::now();
       }
     }
@@ -91,7 +93,7 @@ std::vector<std::string> PresenceKeeper::wait_for_work() {
     if (!worker_.wait_for(lock, left, [&] { return next_due() < at; })) return {};
   }
   std::set<std::string> due;
-  while (!agenda_.empty() && agenda_.begin()->first <= Clock::now()) {
+  while (!agenda_.empty() && agenda_.begin()->first <= Clock::now() && due.size() < kChannelsAtOnce) {
     due.insert(agenda_.begin()->second);
     channels_[agenda_.begin()->second].looked_at.reset();
     agenda_.erase(agenda_.begin());
@@ -226,7 +228,7 @@ void PresenceKeeper::add(const std::string& channel, const std::string& user, co
   if (!known) member.info = state.info;
   database_.execute(kInsertMember, {channel, user, relay_id_, member.info});
   member.ours = true;
-  if (!known) tell(channel, "presence.joined", user, member.info, state.socket_id);
+  if (!known) tell(channel, "presence.joined", user, member.info);
 }
 
 constexpr char kDeleteMember[] = "DELETE FROM presence_members WHERE channel = ? AND user_id = ? AND relay_id = ?";
@@ -237,31 +239,35 @@ void PresenceKeeper::remove(const std::string& channel, const std::string& user,
   database_.execute(kDeleteMember, {channel, user, relay_id_});
   member->second.ours = false;
   if (member->second.others) return;
-  tell(channel, "presence.left", user, member->second.info, {});
+  tell(channel, "presence.left", user, member->second.info);
   members.erase(member);
 }
 
+/// A newcomer does not hear of itself: its list is as of an offset behind this event. One that resumes from an earlier
+/// offset does, behind what else it has missed of itself.
 void PresenceKeeper::tell(const std::string& channel, const char* type, const std::string& user,
-                          const std::string& info, const std::string& except) {
+                          const std::string& info) {
   JsonWriter data;
   data.begin_object().field("id", user).raw_field("info", info).end_object();
-  SqlValue not_to = nullptr;
-  if (!except.empty()) not_to = except;
   // Webhooks hear of it in a form of their own.
   database_.execute(outbox::kEnqueueEvent,
-                    {channel, type, event_family(type), event_body(type, format_iso(now()), data.text()), not_to,
+                    {channel, type, event_family(type), event_body(type, format_iso(now()), data.text()), nullptr,
                      outbox::kNoWebhook});
   told_ = true;
 }
 
 constexpr char kReadAbandoned[] =
     "SELECT DISTINCT p.relay_id, p.channel FROM presence_members p LEFT JOIN relays r ON r.id = p.relay_id "
-    "WHERE r.id IS NULL OR r.lease_until < UTC_TIMESTAMP(3)";
+    "WHERE r.id IS NULL OR r.lease_until < UTC_TIMESTAMP(3) LIMIT 20";
+constexpr std::size_t kBuryAtOnce = 20;
 constexpr char kReadForgotten[] = "SELECT id FROM relays WHERE lease_until < UTC_TIMESTAMP(3) - INTERVAL 1 HOUR";
 constexpr char kDeleteRelay[] = "DELETE FROM relays WHERE id = ?";
 
+/// Some channels at a time: newcomers, and our own lease, do not wait for the end.
 void PresenceKeeper::bury_dead_relays() {
-  for (const SqlRow& row : database_.query(kReadAbandoned)) bury(row.text(0), row.text(1));
+  const auto abandoned = database_.query(kReadAbandoned);
+  for (const SqlRow& row : abandoned) bury(row.text(0), row.text(1));
+  if (abandoned.size() == kBuryAtOnce) return;
   // One by one: a DELETE that looks at all rows would wait for those that are just being renewed.
   for (const SqlRow& row : database_.query(kReadForgotten)) database_.execute(kDeleteRelay, {row.text(0)});
   bury_at_ = Clock::now() + timing_.renewal;
@@ -280,7 +286,7 @@ void PresenceKeeper::bury(const std::string& relay, const std::string& channel) 
     if (!database_.query(kReadAlive, {relay}).empty()) return;  // it is back
     const auto gone = database_.query(kReadOnlyThere, {channel, relay});
     database_.execute(kDeleteRelayMembers, {channel, relay});
-    for (const SqlRow& row : gone) tell(channel, "presence.left", row.text(0), row.text(1), {});
+    for (const SqlRow& row : gone) tell(channel, "presence.left", row.text(0), row.text(1));
   });
   if (told_) nudge_.send();
 }

@@ -56,7 +56,6 @@ class PresenceKeeper final : public Presence {
   struct User {
     std::size_t connections = 0;
     std::string info;
-    std::string socket_id;                 ///< of the connection it came with, which need not be told of it
     std::optional<Clock::time_point> due;  ///< when the database is to know of a change
   };
   struct Channel {
@@ -83,8 +82,7 @@ class PresenceKeeper final : public Presence {
   Members read_members(const std::string& channel);
   void add(const std::string& channel, const std::string& user, const User& state, Members& members);
   void remove(const std::string& channel, const std::string& user, Members& members);
-  void tell(const std::string& channel, const char* type, const std::string& user, const std::string& info,
-            const std::string& except);
+  void tell(const std::string& channel, const char* type, const std::string& user, const std::string& info);
   void bury_dead_relays();
   void bury(const std::string& relay, const std::string& channel);
 

@@ -193,7 +193,17 @@ void Protocol::authenticate(Client& client, const std::optional<std::string>& to
   if (utf8_length(claims->subject) > kMaxUserCharacters) return client.close(kUnauthenticated, "name too long");
   accept(client, *claims, now);
   client.reply(replies::auth_success(ack));
+  leave_forbidden(client);
   hub_.join_everybody(client);
+}
+
+/// A fresh token may open fewer channels than the one before.
+void Protocol::leave_forbidden(Client& client) {
+  for (const std::string& channel : Hub::channels_of(client)) {
+    if (may_subscribe(client, channel)) continue;
+    hub_.unsubscribe(client, channel);
+    client.reply_in_order(replies::unsubscribed(channel, {}));
+  }
 }
 
 void Protocol::accept(Client& client, const Claims& claims, SteadyTime now) {

@@ -45,6 +45,7 @@ class Protocol {
 
   void dispatch(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
   void authenticate(Client& client, const std::optional<std::string>& token, const std::string& ack, SteadyTime now);
+  void leave_forbidden(Client& client);
   static void accept(Client& client, const Claims& claims, SteadyTime now);
   void on_auth(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);
   void on_ping(Client& client, const JsonObject& message, const std::string& ack, SteadyTime now);

@@ -194,6 +194,9 @@ Config Config::load(const std::string& file, bool use_environment) {
   } catch (const std::invalid_argument& error) {
     throw ConfigError(std::string("LOG_LEVEL ") + error.what());
   }
+  if (config.relay_ping_after >= config.relay_idle_timeout) {
+    throw ConfigError("RELAY_PING_AFTER must be shorter than RELAY_IDLE_TIMEOUT");
+  }
   return config;
 }
 

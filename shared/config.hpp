@@ -68,7 +68,7 @@ struct Config {
   std::uint64_t limit_requests_per_second = 50;
   std::uint64_t limit_logins_per_minute = 10;
   std::uint64_t limit_handshakes_per_minute = 60;
-  std::uint64_t limit_connections_per_address = 50;
+  std::uint64_t limit_connections_per_address = 100;
 
   std::string log_level = "info";
 

@@ -125,7 +125,7 @@ BOOST_AUTO_TEST_CASE(many_come_back_after_a_restart_while_events_go_on) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(the_channel_of_all_clients_is_resumed_without_repeating_what_came_live) {
+BOOST_AUTO_TEST_CASE(on_the_channel_of_all_clients_everything_behind_the_offset_comes_in_order_what_came_live_too) {
   commit("sessions", 4);
   restart_relay();
   auto client = connect();
@@ -135,9 +135,43 @@ BOOST_AUTO_TEST_CASE(the_channel_of_all_clients_is_resumed_without_repeating_wha
   expect_contiguous(*client, 5, 5);
   client->send_text(subscribe("sessions", R"(,"offset":1)"));
   BOOST_TEST(client->next_text() == subscribed("sessions", 1, R"(,"recovered":true)"));
-  expect_contiguous(*client, 2, 4);
+  expect_contiguous(*client, 2, 5);
   commit("sessions", 1, 6);
   expect_contiguous(*client, 6, 6);
+}
+
+BOOST_AUTO_TEST_CASE(a_subscribe_while_history_is_being_read_is_answered_behind_it) {
+  commit("orders", 300);
+  restart_relay();
+  auto client = connect();
+  client->send_text(subscribe("orders", R"(,"offset":0,"ack":"a")"));
+  client->send_text(subscribe("orders", R"(,"ack":"b")"));
+  client->send_text(subscribe("orders", R"(,"offset":298,"ack":"c")"));
+  client->send_text(subscribe("orders", R"(,"offset":301,"ack":"d")"));
+  BOOST_TEST(client->next_text() == subscribed("orders", 0, R"(,"recovered":true,"ack":"a")"));
+  expect_contiguous(*client, 1, 300);
+  BOOST_TEST(client->next_text() == subscribed("orders", 300, R"(,"ack":"b")"));
+  BOOST_TEST(client->next_text() == subscribed("orders", 298, R"(,"recovered":true,"ack":"c")"));
+  expect_contiguous(*client, 299, 300);
+  BOOST_TEST(client->next_text() == subscribed("orders", 300, R"(,"recovered":false,"ack":"d")"));
+  commit("orders", 1, 301);
+  expect_contiguous(*client, 301, 301);
+}
+
+BOOST_AUTO_TEST_CASE(a_fresh_token_that_opens_fewer_channels_ends_the_others) {
+  auto client = connect(Role::viewer, "eve", {"private-a", "private-b"});
+  for (const char* channel : {"private-a", "private-b", "orders"}) {
+    client->send_text(subscribe(channel));
+    BOOST_TEST(client->next_text() == subscribed(channel, 0));
+  }
+  const std::string token =
+      TokenAuthority(config.jwt_secret).issue(Role::viewer, "eve", std::chrono::hours(1), {"private-b"});
+  client->send_text(R"({"type":"auth","token":")" + token + "\"}");
+  BOOST_TEST(client->next_text() == R"({"type":"auth_success","message":"Authenticated successfully"})");
+  BOOST_TEST(client->next_text() == R"({"type":"unsubscribed","channel":"private-a"})");
+  for (const char* channel : {"private-a", "private-b", "orders"}) commit(channel, 1);
+  BOOST_TEST((client->next_text().find(R"("channel":"private-b")") != std::string::npos));
+  BOOST_TEST((client->next_text().find(R"("channel":"orders")") != std::string::npos));
 }
 
 BOOST_AUTO_TEST_CASE(a_session_is_resumed_by_its_id) {
