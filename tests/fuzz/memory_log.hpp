@@ -149,7 +149,7 @@ class MemoryLog final : public ChannelTracker, public History, public ClientEven
   static void append(Channel& channel, const std::string& name, const std::string& body, const std::string& except) {
     const std::uint64_t offset = channel.events.size() + 1;
     channel.events.push_back(std::make_shared<Frame>(
-        Frame{name, offset, encode_text_frame(event_message(body, offset, name, offset)), except}));
+        Frame{name, offset, encode_text_frame(event_message(body, offset, name, offset)), except, 1, {}, {}}));
   }
 
   std::map<std::string, Channel> channels_;
