@@ -85,7 +85,8 @@ int bind_nudge_socket(std::string_view text) {
   if (::bind(descriptor, as_sockaddr(address), static_cast<socklen_t>(address.size())) != 0) {
     const int error = errno;
     ::close(descriptor);
-    throw std::system_error(error, std::generic_category(), "RELAY_NUDGE_BIND: cannot bind the nudge address " + std::string(text));
+    throw std::system_error(error, std::generic_category(),
+                            "RELAY_NUDGE_BIND: cannot bind the nudge address " + std::string(text));
   }
   return descriptor;
 }
