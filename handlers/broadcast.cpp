@@ -51,7 +51,9 @@ std::vector<std::int64_t> enqueue_all(db::Transaction& tx, const std::vector<Bro
   for (const std::size_t i : order) {
     ids[i] = outbox::enqueue_push(tx, broadcasts[i].event, broadcasts[i].except_socket_id);
   }
-  for (const Broadcast& one : broadcasts) outbox::enqueue_for_webhooks(tx, "broadcast", webhook_data(one.event));
+  for (const Broadcast& one : broadcasts) {
+    outbox::enqueue_for_webhooks(tx, one.event.channel, "broadcast", webhook_data(one.event));
+  }
   return ids;
 }
 

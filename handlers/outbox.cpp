@@ -29,9 +29,10 @@ std::int64_t enqueue_push(db::Transaction& tx, const Event& event, const std::op
   return tx.last_insert_id();
 }
 
-void enqueue_for_webhooks(db::Transaction& tx, const std::string& type, const std::string& data) {
-  if (!tx.query(kIsWanted, type).next()) return;
-  call(tx, {std::string(kWebhookChannel), type, data}, relay_event_body(type, now(), data), std::nullopt, std::nullopt);
+void enqueue_for_webhooks(db::Transaction& tx, const std::string& channel, const std::string& type,
+                          const std::string& data) {
+  tx.execute(kEnqueueWebhookEvent, channel, type, event_family(type), relay_event_body(type, now(), data));
+  tx.nudge_after_commit();
 }
 
 void enqueue_test(db::Transaction& tx, const Event& event, std::int64_t webhook_id) {

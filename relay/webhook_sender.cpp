@@ -41,12 +41,12 @@ Poco::Net::HTTPRequest make_request(const WebhookRequest& delivery, const Webhoo
   request.setContentLength64(static_cast<Poco::Int64>(delivery.body.size()));
   request.set("User-Agent", kUserAgent);
   request.set("X-Webhook-Event", delivery.event_type);
-  request.set("X-Webhook-Signature", webhook_signature(delivery.secret, delivery.body));
+  request.set("X-Webhook-Signature", webhook_signature(delivery.secrets.front(), delivery.body));
   request.set("X-Webhook-Delivery", id);
   request.set("X-Webhook-Attempt", std::to_string(delivery.attempt));
   request.set("webhook-id", id);
   request.set("webhook-timestamp", timestamp);
-  request.set("webhook-signature", standard_webhook_signature(delivery.secret, id, timestamp, delivery.body));
+  request.set("webhook-signature", standard_webhook_signature(delivery.secrets.front(), id, timestamp, delivery.body));
   request.setKeepAlive(true);
   return request;
 }
@@ -85,6 +85,10 @@ bool complete(const Poco::Net::HTTPResponse& response, const Answer& answer) {
   return !response.hasContentLength() || static_cast<std::size_t>(response.getContentLength64()) == answer.body.size();
 }
 
+std::string timeout_error(milliseconds timeout) {
+  return "Timeout after " + std::to_string(timeout.count()) + " ms";
+}
+
 std::string status_error(int status) {
   if (status >= 200 && status < 300) return {};
   std::string text = "HTTP " + std::to_string(status);
@@ -96,7 +100,7 @@ std::string status_error(int status) {
 
 class WebhookSender::Impl {
  public:
-  Impl(milliseconds timeout, bool allow_private) : timeout_(timeout), connector_(allow_private, watchdog_) {}
+  explicit Impl(bool allow_private) : connector_(allow_private, watchdog_) {}
 
   WebhookResponse send(const WebhookRequest& request);
 
@@ -105,9 +109,7 @@ class WebhookSender::Impl {
                WebhookResponse& result);
   void exchange(WebhookConnection& connection, bool reused, Poco::Net::HTTPRequest& request, const std::string& body,
                 Poco::Net::HTTPResponse& response, std::istream*& stream);
-  std::string timeout_error() const { return "Timeout after " + std::to_string(timeout_.count()) + " ms"; }
 
-  const milliseconds timeout_;
   Watchdog watchdog_;
   WebhookConnector connector_;
   IdleConnections idle_;
@@ -115,7 +117,7 @@ class WebhookSender::Impl {
 
 WebhookResponse WebhookSender::Impl::send(const WebhookRequest& delivery) {
   const auto start = Clock::now();
-  const auto deadline = start + timeout_;
+  const auto deadline = start + delivery.timeout;
   WebhookResponse result;
   const auto url = WebhookUrl::parse(delivery.url);
   try {
@@ -127,7 +129,7 @@ WebhookResponse WebhookSender::Impl::send(const WebhookRequest& delivery) {
   } catch (const Poco::Net::SSLException& error) {
     result.error = "TLS error: " + error.displayText();
   } catch (const Poco::TimeoutException&) {
-    result.error = timeout_error();
+    result.error = timeout_error(delivery.timeout);
   } catch (const Poco::Net::NoMessageException&) {
     result.error = "Connection closed without an answer";
   } catch (const Poco::Net::MessageException&) {
@@ -138,7 +140,7 @@ WebhookResponse WebhookSender::Impl::send(const WebhookRequest& delivery) {
     result.error = error.what();
   }
   // What the watchdog cut off looks like anything from a reset to an empty answer.
-  if (Clock::now() >= deadline) result.error = timeout_error();
+  if (Clock::now() >= deadline) result.error = timeout_error(delivery.timeout);
   result.error = to_valid_utf8(result.error, 500);
   result.duration = std::chrono::duration_cast<milliseconds>(Clock::now() - start);
   return result;
@@ -192,8 +194,7 @@ void WebhookSender::Impl::exchange(WebhookConnection& connection, bool reused, P
   }
 }
 
-WebhookSender::WebhookSender(milliseconds timeout, bool allow_private)
-    : impl_(std::make_unique<Impl>(timeout, allow_private)) {}
+WebhookSender::WebhookSender(bool allow_private) : impl_(std::make_unique<Impl>(allow_private)) {}
 WebhookSender::~WebhookSender() = default;
 WebhookResponse WebhookSender::send(const WebhookRequest& request) {
   return impl_->send(request);

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace gamepicker {
 
@@ -14,10 +16,19 @@ struct WebhookRequest {
   std::uint64_t delivery_id = 0;
   std::int64_t webhook_id = 0;
   std::int64_t attempt = 1;
+  std::string method = "POST";
   std::string url;
-  std::string secret;
+  std::vector<std::pair<std::string, std::string>> headers;  ///< the webhook's own
+  std::vector<std::string> secrets;                          ///< the current one first; each signs
   std::string event_type;
   std::string body;
+  std::chrono::milliseconds timeout{5'000};  ///< covers everything from DNS to the last byte of the answer
+};
+
+/// How long the phases of an attempt took; nothing for one that did not happen (a reused connection) or did not end.
+struct AttemptPhases {
+  std::optional<std::chrono::microseconds> dns, connect, tls;
+  std::optional<std::chrono::microseconds> first_byte;  ///< from the start of the attempt
 };
 
 struct WebhookResponse {
@@ -26,15 +37,16 @@ struct WebhookResponse {
   std::string body;           ///< its first 1 KiB, made valid UTF-8
   std::optional<std::chrono::milliseconds> retry_after;
   std::chrono::milliseconds duration{0};
+  AttemptPhases phases;
+  std::string peer_address;  ///< the address connected to, numeric, without port; empty when none was
 };
 
 /// POSTs deliveries. Thread-safe: every worker calls the same one. Connections are kept for a few seconds and used
 /// again by the next delivery of the same webhook.
 class WebhookSender {
  public:
-  /// `timeout` covers everything from DNS to the last byte of the answer. `allow_private` switches the address and
-  /// port rules off.
-  WebhookSender(std::chrono::milliseconds timeout, bool allow_private);
+  /// `allow_private` switches the address and port rules off.
+  explicit WebhookSender(bool allow_private);
   ~WebhookSender();
   WebhookSender(const WebhookSender&) = delete;
   WebhookSender& operator=(const WebhookSender&) = delete;

@@ -102,7 +102,7 @@ WebhookService::Impl::Impl(const Config& config, WebhookMetrics& metrics)
     : config_(config),
       metrics_(metrics),
       box_(config.secret_key),
-      sender_(config.webhook_timeout, config.webhook_allow_private),
+      sender_(config.webhook_allow_private),
       claim_database_(config),
       finish_database_(config) {}
 
@@ -247,8 +247,15 @@ void WebhookService::Impl::send_all() {
 AttemptOutcome WebhookService::Impl::deliver(const ClaimedDelivery& delivery, std::mt19937_64& random) {
   WebhookResponse response;
   try {
-    response = sender_.send({delivery.delivery_id, delivery.webhook_id, delivery.attempt, delivery.url,
-                             box_.open(delivery.sealed_secret), delivery.event_type, delivery.body});
+    response = sender_.send({.delivery_id = delivery.delivery_id,
+                             .webhook_id = delivery.webhook_id,
+                             .attempt = delivery.attempt,
+                             .url = delivery.url,
+                             .headers = {},
+                             .secrets = {box_.open(delivery.sealed_secret)},
+                             .event_type = delivery.event_type,
+                             .body = delivery.body,
+                             .timeout = config_.webhook_timeout});
   } catch (const std::exception&) {
     response.error = "The stored secret cannot be decrypted";
   }

@@ -15,10 +15,8 @@ inline constexpr char kEnqueueEvent[] = "CALL enqueue_event(?, ?, ?, ?, ?, ?)";
 /// The webhook id of an event for subscribers only.
 inline constexpr std::int64_t kNoWebhook = 0;
 
-/// (type) Whether an enabled webhook takes events of this type. Events for webhooks alone are not written when none
-/// does.
-inline constexpr char kIsWanted[] =
-    "SELECT 1 FROM webhook_patterns p JOIN webhooks w ON w.id = p.webhook_id "
-    "WHERE p.pattern IN (?, '*') AND w.enabled = 1 LIMIT 1";
+/// (channel it tells of or NULL, type, family, body) Writes an event for webhooks alone unless none wants it; behind the
+/// events of all other channels of the transaction. See sql/006_webhooks_in_full.sql.
+inline constexpr char kEnqueueWebhookEvent[] = "CALL enqueue_webhook_event(?, ?, ?, ?)";
 
 }  // namespace gamepicker::outbox

@@ -3,7 +3,7 @@
 namespace gamepicker {
 
 /// The newest migration in sql/. Both programs refuse to work on a database at another version.
-inline constexpr int kSchemaVersion = 5;
+inline constexpr int kSchemaVersion = 6;
 
 /// The version a database is at. A migration that broke off half-way is recorded as not finished.
 inline constexpr char kReadSchemaVersion[] =

@@ -204,7 +204,7 @@ BOOST_AUTO_TEST_CASE(what_a_member_tells_of_itself_is_limited_to_4_kib) {
 BOOST_AUTO_TEST_CASE(a_full_channel_refuses_newcomers_and_takes_them_when_there_is_room) {
   auto alice = enter(*relay, "alice");
   database.execute(
-      "INSERT INTO relays VALUES ('elsewhere', UTC_TIMESTAMP(3) + INTERVAL 1 HOUR); "
+      "INSERT INTO relays (id, lease_until) VALUES ('elsewhere', UTC_TIMESTAMP(3) + INTERVAL 1 HOUR); "
       "INSERT INTO presence_members (channel, user_id, relay_id, info) SELECT 'presence-lobby', n.value, 'elsewhere', '{}' "
       "FROM JSON_TABLE(CONCAT('[0', REPEAT(',0', 998), ']'), '$[*]' COLUMNS (value FOR ORDINALITY)) n");
   auto bob = connect(Role::bot, "bob");

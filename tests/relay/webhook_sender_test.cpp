@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 using test::HttpReceiver;
 
 struct SenderFixture {
-  WebhookSender sender{1s, true};
+  WebhookSender sender{true};
 
   SenderFixture() { std::signal(SIGPIPE, SIG_IGN); }
 
@@ -25,9 +25,11 @@ struct SenderFixture {
             .webhook_id = 1,
             .attempt = 3,
             .url = url,
-            .secret = "s3cret",
+            .headers = {},
+            .secrets = {"s3cret"},
             .event_type = "game.added",
-            .body = R"({"event":"game.added","data":{"title":"Ümlaut"}})"};
+            .body = R"({"event":"game.added","data":{"title":"Ümlaut"}})",
+            .timeout = 1s};
   }
   WebhookResponse send(const std::string& url) { return sender.send(request(url)); }
 };
@@ -180,7 +182,7 @@ BOOST_AUTO_TEST_CASE(failures_to_connect_are_named) {
 
 BOOST_AUTO_TEST_CASE(private_addresses_and_system_ports_are_refused_unless_allowed) {
   HttpReceiver receiver(kOk);
-  WebhookSender guarded(1s, false);
+  WebhookSender guarded(false);
   const auto error = [&](const std::string& url) { return guarded.send(request(url)).error; };
   BOOST_TEST(error(receiver.url()) == "Address not allowed: 127.0.0.1 is loopback");
   const std::string port = receiver.url("").substr(std::string("http://127.0.0.1").size());

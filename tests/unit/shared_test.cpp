@@ -294,7 +294,7 @@ BOOST_AUTO_TEST_CASE(outbox_statements_bind_every_value) {
   // No text is ever put into SQL by hand: the number of placeholders is what enqueue() binds.
   const auto placeholders = [](std::string_view sql) { return std::count(sql.begin(), sql.end(), '?'); };
   BOOST_TEST(placeholders(outbox::kEnqueueEvent) == 6);
-  BOOST_TEST(placeholders(outbox::kIsWanted) == 1);
+  BOOST_TEST(placeholders(outbox::kEnqueueWebhookEvent) == 4);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
