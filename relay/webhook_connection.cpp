@@ -16,8 +16,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "relay/address_guard.hpp"
-
 namespace gamepicker {
 namespace {
 
@@ -80,17 +78,6 @@ int connect_any(const std::vector<ResolvedAddress>& addresses, Clock::time_point
                                         : std::string("Connection failed: ") + std::strerror(error));
 }
 
-std::vector<ResolvedAddress> allowed(std::vector<ResolvedAddress> addresses) {
-  std::string refused;
-  std::erase_if(addresses, [&](const ResolvedAddress& address) {
-    const auto why = refused_address(address.get());
-    if (why) refused = address.text() + " is " + *why;
-    return why.has_value();
-  });
-  if (addresses.empty()) throw ConnectError("Address not allowed: " + (refused.empty() ? "none found" : refused));
-  return addresses;
-}
-
 }  // namespace
 
 WebhookConnection::WebhookConnection(const Poco::Net::StreamSocket& socket)
@@ -115,8 +102,8 @@ int WebhookConnection::read(char* buffer, std::streamsize length) {
   }
 }
 
-WebhookConnector::WebhookConnector(bool allow_private, Watchdog& watchdog)
-    : allow_private_(allow_private), watchdog_(watchdog) {
+WebhookConnector::WebhookConnector(AddressPolicy policy, Watchdog& watchdog)
+    : policy_(std::move(policy)), watchdog_(watchdog) {
   // Strict: the relaxed mode does not check the name of local hosts.
   tls_ = new Poco::Net::Context(Poco::Net::Context::TLS_CLIENT_USE, "", Poco::Net::Context::VERIFY_STRICT, 9, true,
                                 "HIGH:!aNULL:!MD5:!RC4");
@@ -125,11 +112,11 @@ WebhookConnector::WebhookConnector(bool allow_private, Watchdog& watchdog)
 }
 
 std::unique_ptr<WebhookConnection> WebhookConnector::open(const WebhookUrl& url, Clock::time_point deadline) {
-  if (!allow_private_ && refused_port(url.port)) {
-    throw ConnectError("Port not allowed: " + std::to_string(url.port));
+  if (const auto why = policy_.literal_refusal(url.host, url.port)) throw ConnectError(*why);
+  const auto addresses = resolver_.resolve(url.host, url.port, deadline);
+  for (const ResolvedAddress& address : addresses) {
+    if (const auto why = policy_.refusal(address.get())) throw ConnectError(*why);
   }
-  auto addresses = resolver_.resolve(url.host, url.port, deadline);
-  if (!allow_private_) addresses = allowed(std::move(addresses));
   const ConnectedSocket socket(connect_any(addresses, deadline));
   if (!url.secure) return std::make_unique<WebhookConnection>(socket);
   const SocketHandle handle(static_cast<int>(socket.impl()->sockfd()));

@@ -13,6 +13,7 @@
 #include "relay/resolver.hpp"
 #include "relay/watchdog.hpp"
 #include "relay/webhook_url.hpp"
+#include "shared/address_guard.hpp"
 
 /// The sender's connections: the one header that shows Poco Net, included by the sender's own files only.
 namespace gamepicker {
@@ -43,14 +44,14 @@ class WebhookConnection : public Poco::Net::HTTPClientSession {
 /// Opens connections to judged addresses. Thread-safe.
 class WebhookConnector {
  public:
-  WebhookConnector(bool allow_private, Watchdog& watchdog);
+  WebhookConnector(AddressPolicy policy, Watchdog& watchdog);
 
   /// Resolves once, judges every address, connects to one that passed, within the deadline and, for https, with a
   /// certificate verified for the URL's host. Throws ConnectError, ResolveError or Poco's exceptions.
   std::unique_ptr<WebhookConnection> open(const WebhookUrl& url, std::chrono::steady_clock::time_point deadline);
 
  private:
-  const bool allow_private_;
+  const AddressPolicy policy_;
   Watchdog& watchdog_;
   Resolver resolver_;
   Poco::Net::Context::Ptr tls_;

@@ -100,7 +100,7 @@ std::string status_error(int status) {
 
 class WebhookSender::Impl {
  public:
-  explicit Impl(bool allow_private) : connector_(allow_private, watchdog_) {}
+  explicit Impl(const Config& config) : connector_(AddressPolicy(config), watchdog_) {}
 
   WebhookResponse send(const WebhookRequest& request);
 
@@ -194,7 +194,7 @@ void WebhookSender::Impl::exchange(WebhookConnection& connection, bool reused, P
   }
 }
 
-WebhookSender::WebhookSender(bool allow_private) : impl_(std::make_unique<Impl>(allow_private)) {}
+WebhookSender::WebhookSender(const Config& config) : impl_(std::make_unique<Impl>(config)) {}
 WebhookSender::~WebhookSender() = default;
 WebhookResponse WebhookSender::send(const WebhookRequest& request) {
   return impl_->send(request);

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "shared/config.hpp"
+
 namespace gamepicker {
 
 /// One try of one delivery.
@@ -45,8 +47,8 @@ struct WebhookResponse {
 /// again by the next delivery of the same webhook.
 class WebhookSender {
  public:
-  /// `allow_private` switches the address and port rules off.
-  explicit WebhookSender(bool allow_private);
+  /// Takes what webhooks may reach from the configuration. Throws ConfigError.
+  explicit WebhookSender(const Config& config);
   ~WebhookSender();
   WebhookSender(const WebhookSender&) = delete;
   WebhookSender& operator=(const WebhookSender&) = delete;

@@ -102,7 +102,7 @@ WebhookService::Impl::Impl(const Config& config, WebhookMetrics& metrics)
     : config_(config),
       metrics_(metrics),
       box_(config.secret_key),
-      sender_(config.webhook_allow_private),
+      sender_(config),
       claim_database_(config),
       finish_database_(config) {}
 

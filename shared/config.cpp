@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "shared/address_guard.hpp"
 #include "shared/clock.hpp"
 #include "shared/log.hpp"
 
@@ -42,6 +43,7 @@ const std::array kKeys = {
     ConfigKey{"RELAY_PING_AFTER", &Config::relay_ping_after, 100, kDay},
     ConfigKey{"RELAY_IDLE_TIMEOUT", &Config::relay_idle_timeout, 200, kDay},
     ConfigKey{"WEBHOOK_ALLOW_PRIVATE", &Config::webhook_allow_private, 0, 1},
+    ConfigKey{"WEBHOOK_ALLOW_NETWORKS", &Config::webhook_allow_networks, 2, 4096},
     ConfigKey{"WEBHOOK_RETRY_SCHEDULE", &Config::webhook_retry_schedule, 1, 30 * kDay},
     ConfigKey{"WEBHOOK_TIMEOUT", &Config::webhook_timeout, 100, 30'000},
     ConfigKey{"WEBHOOK_WORKERS", &Config::webhook_workers, 1, 1024},
@@ -194,6 +196,7 @@ Config Config::load(const std::string& file, bool use_environment) {
   } catch (const std::invalid_argument& error) {
     throw ConfigError(std::string("LOG_LEVEL ") + error.what());
   }
+  parse_networks("WEBHOOK_ALLOW_NETWORKS", config.webhook_allow_networks);  // throws
   if (config.relay_ping_after >= config.relay_idle_timeout) {
     throw ConfigError("RELAY_PING_AFTER must be shorter than RELAY_IDLE_TIMEOUT");
   }

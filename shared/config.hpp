@@ -54,6 +54,7 @@ struct Config {
   Milliseconds relay_idle_timeout{60'000};
 
   bool webhook_allow_private = false;
+  std::string webhook_allow_networks;
   Durations webhook_retry_schedule{Milliseconds{5'000},     Milliseconds{300'000},    Milliseconds{1'800'000},
                                    Milliseconds{7'200'000}, Milliseconds{18'000'000}, Milliseconds{36'000'000},
                                    Milliseconds{36'000'000}};

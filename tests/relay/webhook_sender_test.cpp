@@ -16,8 +16,13 @@ using namespace std::chrono_literals;
 using test::HttpReceiver;
 
 struct SenderFixture {
-  WebhookSender sender{true};
+  WebhookSender sender{open_config()};
 
+  static Config open_config() {
+    Config config;
+    config.webhook_allow_private = true;
+    return config;
+  }
   SenderFixture() { std::signal(SIGPIPE, SIG_IGN); }
 
   static WebhookRequest request(const std::string& url) {
@@ -182,7 +187,7 @@ BOOST_AUTO_TEST_CASE(failures_to_connect_are_named) {
 
 BOOST_AUTO_TEST_CASE(private_addresses_and_system_ports_are_refused_unless_allowed) {
   HttpReceiver receiver(kOk);
-  WebhookSender guarded(false);
+  WebhookSender guarded{Config{}};
   const auto error = [&](const std::string& url) { return guarded.send(request(url)).error; };
   BOOST_TEST(error(receiver.url()) == "Address not allowed: 127.0.0.1 is loopback");
   const std::string port = receiver.url("").substr(std::string("http://127.0.0.1").size());

@@ -229,6 +229,7 @@ BOOST_AUTO_TEST_CASE(unknown_and_bad_keys_are_refused_by_name_and_line) {
   BOOST_TEST(error_of("nonsense\n") == ":1: expected KEY=value");
   BOOST_TEST(error_of("DB_PORT=70000\n") == ":1: DB_PORT must be a whole number from 1 to 65535");
   BOOST_TEST(error_of("WEBHOOK_ALLOW_PRIVATE=yes\n") == ":1: WEBHOOK_ALLOW_PRIVATE must be true or false");
+  BOOST_TEST(error_of("WEBHOOK_ALLOW_NETWORKS=10.0.0.0/8,10.1.2.3/8\n").ends_with("and \"10.1.2.3/8\" is none"));
   BOOST_TEST(error_of("JWT_SECRET=short-and-secret\n").find("short-and-secret") == std::string::npos);
   BOOST_CHECK_THROW(Config::load("/nonexistent", false), ConfigError);
 }
