@@ -12,8 +12,8 @@
 
 #include "relay/resolver.hpp"
 #include "relay/watchdog.hpp"
-#include "relay/webhook_url.hpp"
 #include "shared/address_guard.hpp"
+#include "shared/webhook_url.hpp"
 
 /// The sender's connections: the one header that shows Poco Net, included by the sender's own files only.
 namespace gamepicker {

@@ -4,7 +4,6 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "relay/webhook_url.hpp"
 #include "shared/json_reader.hpp"
 #include "shared/signature.hpp"
 #include "tests/support/http_receiver.hpp"
@@ -205,35 +204,6 @@ BOOST_AUTO_TEST_CASE(a_server_that_does_not_speak_tls_is_a_failure) {
   BOOST_TEST(response.error != "");
   BOOST_TEST(!response.status.has_value());
   BOOST_TEST((response.duration < 1500ms));
-}
-
-BOOST_AUTO_TEST_CASE(urls_are_taken_apart_without_changes) {
-  struct {
-    const char* text;
-    const char* host;
-    int port;
-    const char* target;
-    const char* header;
-  } const cases[] = {
-      {"http://example.com", "example.com", 80, "/", "example.com"},
-      {"HTTPS://example.com/a?b#c", "example.com", 443, "/a?b", "example.com"},
-      {"https://example.com:8443?x", "example.com", 8443, "/?x", "example.com:8443"},
-      {"http://[2001:db8::1]:8080/", "2001:db8::1", 8080, "/", "[2001:db8::1]:8080"},
-      {"http://h/ a\r\nX: y", "h", 80, "/%20a%0D%0AX:%20y", "h"},
-      {"http://h:/", "h", 80, "/", "h"},
-  };
-  for (const auto& expected : cases) {
-    const auto url = WebhookUrl::parse(expected.text);
-    BOOST_REQUIRE_MESSAGE(url.has_value(), expected.text);
-    BOOST_TEST(url->host == expected.host);
-    BOOST_TEST(url->port == expected.port);
-    BOOST_TEST(url->target == expected.target);
-    BOOST_TEST(url->host_header() == expected.header);
-  }
-  for (const char* bad : {"", "http://", "http:///x", "ftp://h/", "http://u:p@h/", "http://h:0/", "http://h:70000/",
-                          "http://h:8o/", "http://[::1/", "http://[::1]x/", "http://a b/", "//h/"}) {
-    BOOST_TEST(!WebhookUrl::parse(bad).has_value(), bad);
-  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

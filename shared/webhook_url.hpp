@@ -17,8 +17,9 @@ struct WebhookUrl {
   /// For the Host header: with brackets, and with the port unless it is the scheme's own.
   std::string host_header() const;
 
-  /// Nothing for anything but http(s)://host[:port][/...]; user names and passwords in it are not supported. Bytes
-  /// that may not stand in a request line are percent-encoded, a fragment is dropped.
+  /// Nothing for anything but http(s)://host[:port][/...]: no user names and passwords, no zone of an IPv6 address, no
+  /// names outside ASCII. Bytes that may not stand in a request line are percent-encoded, a fragment is dropped. Who
+  /// stores a URL and who sends to it read it with this one function: they must not see different hosts.
   static std::optional<WebhookUrl> parse(std::string_view text);
 };
 

@@ -1,7 +1,9 @@
-#include "relay/webhook_url.hpp"
+#include "shared/webhook_url.hpp"
 
 #include <algorithm>
 #include <charconv>
+
+#include <arpa/inet.h>
 
 namespace gamepicker {
 namespace {
@@ -14,6 +16,20 @@ bool take_prefix(std::string_view& text, std::string_view prefix) {
   }
   text.remove_prefix(prefix.size());
   return true;
+}
+
+bool is_ipv6(const std::string& host) {
+  in6_addr address;
+  return ::inet_pton(AF_INET6, host.c_str(), &address) == 1;
+}
+
+/// What DNS names and IPv4 addresses are made of: a character that means something else to another reader of URLs would
+/// let it see another host.
+bool is_name(std::string_view host) {
+  return !host.empty() && std::ranges::all_of(host, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+           c == '_';
+  });
 }
 
 std::string encode_target(std::string_view rest) {
@@ -55,13 +71,14 @@ std::optional<WebhookUrl> WebhookUrl::parse(std::string_view text) {
     const auto end = authority.find(']');
     if (end == std::string_view::npos) return std::nullopt;
     url.host = authority.substr(1, end - 1);
+    if (!is_ipv6(url.host)) return std::nullopt;
     port = authority.substr(end + 1);
   } else {
     url.host = authority.substr(0, authority.find(':'));
+    if (!is_name(url.host)) return std::nullopt;
     port = authority.substr(url.host.size());
   }
-  const auto bad = [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f || c == '@' || c == '\\'; };
-  if (url.host.empty() || url.host.size() > 253 || std::ranges::any_of(authority, bad)) return std::nullopt;
+  if (url.host.size() > 253) return std::nullopt;
   if (port.size() > 1) {
     const auto [end, error] = std::from_chars(port.data() + 1, port.data() + port.size(), url.port);
     if (error != std::errc() || end != port.data() + port.size() || url.port == 0) return std::nullopt;
