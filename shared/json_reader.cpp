@@ -80,6 +80,12 @@ bool JsonObject::has(const std::string& name) const {
   return tree_->object->has(name);
 }
 
+std::vector<std::string> JsonObject::names() const {
+  std::vector<std::string> names;
+  tree_->object->getNames(names);
+  return names;
+}
+
 bool JsonObject::is_null(const std::string& name) const {
   return has(name) && tree_->get(name).isEmpty();
 }

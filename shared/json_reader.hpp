@@ -31,6 +31,8 @@ class JsonObject {
 
   bool has(const std::string& name) const;  ///< present, be it null
   bool is_null(const std::string& name) const;
+  /// Of all fields, in the order of their bytes; of a name that comes twice once.
+  std::vector<std::string> names() const;
 
   std::optional<std::int64_t> integer(const std::string& name, std::int64_t min, std::int64_t max) const;
   /// true, false, 0 or 1.
