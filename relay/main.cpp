@@ -27,6 +27,7 @@
 #include "relay/poll_ender.hpp"
 #include "relay/presence_keeper.hpp"
 #include "relay/retention.hpp"
+#include "relay/webhook_recovery.hpp"
 #include "relay/webhook_service.hpp"
 #include "shared/config.hpp"
 #include "shared/log.hpp"
@@ -112,8 +113,15 @@ void run(const Config& config) {
   if (!config.relay_ops_listen.empty()) ops.emplace(config.relay_ops_listen, metrics);
   Mailbox mailbox;
   WebhookService webhooks(config, metrics.webhooks);
+  WebhookRecovery recovery(
+      config, [&webhooks] { webhooks.wake(); }, metrics.recovery_errors);
   EventReader reader(
-      config, mailbox, [&webhooks] { webhooks.wake(); }, metrics.reader);
+      config, mailbox,
+      [&webhooks, &recovery] {
+        webhooks.wake();
+        recovery.wake();
+      },
+      metrics.reader);
   HistoryReader history(config, mailbox, metrics.history_errors);
   ClientEventWriter client_events(config, mailbox, metrics.client_event_errors);
   PresenceKeeper presence(config, mailbox, metrics.presence_errors);
@@ -123,6 +131,7 @@ void run(const Config& config) {
 
   if (ops) ops->start();
   webhooks.start();
+  recovery.start();
   reader.start();
   history.start();
   client_events.start();
@@ -142,6 +151,7 @@ void run(const Config& config) {
   client_events.stop();
   history.stop();
   reader.stop();
+  recovery.stop();
   if (ops) ops->stop();
   log_info("stopped");
   ::close(stop);

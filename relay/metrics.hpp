@@ -167,6 +167,7 @@ struct Metrics {
   alignas(kCacheLine) Counter presence_errors;
   alignas(kCacheLine) Counter poll_errors;
   alignas(kCacheLine) Counter retention_errors;
+  alignas(kCacheLine) Counter recovery_errors;
   alignas(kCacheLine) std::atomic<bool> draining = false;  ///< the signal to end has come
 };
 

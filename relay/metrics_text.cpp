@@ -126,6 +126,7 @@ void add_database_errors(Scrape& scrape, const Metrics& metrics) {
   scrape.labelled("part", "presence", metrics.presence_errors.value());
   scrape.labelled("part", "polls", metrics.poll_errors.value());
   scrape.labelled("part", "retention", metrics.retention_errors.value());
+  scrape.labelled("part", "recovery", metrics.recovery_errors.value());
 }
 
 }  // namespace

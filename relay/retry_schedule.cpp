@@ -14,9 +14,24 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr double kJitter = 0.2;
+constexpr std::int64_t kDefaultRetries = 3;
+constexpr milliseconds kDefaultDelay{1'000};
+constexpr milliseconds kLongestDelay = std::chrono::hours(2);
 constexpr milliseconds kLongestRetryAfter = std::chrono::hours(1);
 
 }  // namespace
+
+Config::Durations schedule_of(std::optional<std::int64_t> attempts, std::optional<milliseconds> delay,
+                              const Config::Durations& server) {
+  if (!attempts && !delay) return server;
+  Config::Durations schedule;
+  milliseconds wait = std::min(delay.value_or(kDefaultDelay), kLongestDelay);
+  for (std::int64_t i = 0; i < attempts.value_or(kDefaultRetries); ++i) {
+    schedule.push_back(wait);
+    wait = std::min(2 * wait, kLongestDelay);
+  }
+  return schedule;
+}
 
 std::optional<milliseconds> retry_delay(const Config::Durations& schedule, std::int64_t attempts, double random,
                                         std::optional<milliseconds> retry_after) {

@@ -9,6 +9,11 @@
 
 namespace gamepicker {
 
+/// The schedule of a webhook that gives any of the two: `attempts` retries (3 when not given), `delay` (1 s) before the
+/// first, doubled each time, at most two hours. Otherwise the server's.
+Config::Durations schedule_of(std::optional<std::int64_t> attempts, std::optional<std::chrono::milliseconds> delay,
+                              const Config::Durations& server);
+
 /// The wait before the next try after `attempts` tries have failed: the schedule's entry with +-20 % jitter, never
 /// below what the endpoint asked for. Nothing when the schedule is used up. `random` is uniform in [0, 1).
 std::optional<std::chrono::milliseconds> retry_delay(const Config::Durations& schedule, std::int64_t attempts,

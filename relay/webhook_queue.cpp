@@ -1,8 +1,9 @@
 #include "relay/webhook_queue.hpp"
 
 #include <algorithm>
-#include <random>
+#include <iterator>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "shared/events.hpp"
@@ -13,9 +14,20 @@ namespace {
 // MIN() per group of an index prefix is a loose index scan: it does not read the backlog.
 constexpr std::string_view kReadOwed =
     "SELECT q.webhook_id, CAST(COALESCE(w.enabled, -1) AS SIGNED), "
-    "CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(3), q.due_at) DIV 1000 AS SIGNED) AS due_in "
+    "CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(3), q.due_at) DIV 1000 AS SIGNED) AS due_in, "
+    "CAST(COALESCE(w.concurrency, 1) AS SIGNED), CAST(COALESCE(w.rate_limit, 0) AS SIGNED), w.timeout_ms, "
+    "CAST(COALESCE(h.failures, 0) AS SIGNED), "
+    "CAST(COALESCE(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(3), h.backoff_until) DIV 1000, 0) AS SIGNED) "
     "FROM (SELECT webhook_id, MIN(due_at) AS due_at FROM webhook_queue FORCE INDEX (webhook_queue_due) "
-    "GROUP BY webhook_id) q LEFT JOIN webhooks w ON w.id = q.webhook_id ORDER BY due_in";
+    "GROUP BY webhook_id) q LEFT JOIN webhooks w ON w.id = q.webhook_id "
+    "LEFT JOIN webhook_health h ON h.webhook_id = q.webhook_id ORDER BY due_in";
+
+constexpr std::string_view kReadNewest = "SELECT CAST(COALESCE(MAX(delivery_id), 0) AS SIGNED) FROM webhook_queue";
+// Ids are given before COMMIT: a few below the newest one seen are looked at again.
+constexpr std::string_view kReadAdded =
+    "SELECT delivery_id, webhook_id FROM webhook_queue FORCE INDEX (PRIMARY) "
+    "WHERE delivery_id > ? AND due_at <= UTC_TIMESTAMP(3) ORDER BY delivery_id LIMIT 5000";
+constexpr std::uint64_t kLookBack = 100;
 
 // An exact count of a long queue would read all of it.
 constexpr std::string_view kCountBacklog =
@@ -24,11 +36,17 @@ constexpr std::string_view kReadOldestAge =
     "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, created_at, UTC_TIMESTAMP(3)) DIV 1000 AS SIGNED) "
     "FROM webhook_deliveries WHERE id = (SELECT MIN(delivery_id) FROM webhook_queue)";
 
-// Without the hint the optimizer may read, and lock, far more rows than it returns.
+#define QUEUE_COLUMNS                                          \
+  "q.delivery_id, q.webhook_id, q.attempts, q.base_attempts, " \
+  "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', "                  \
+  "IF(q.lease_token IS NULL, q.due_at, COALESCE(q.due_before, q.due_at))) FROM webhook_queue q "
+
+// One webhook's part of a claim. Without the hint the optimizer may read, and lock, far more rows than it returns.
 constexpr std::string_view kLockDue =
-    "SELECT delivery_id, attempts FROM webhook_queue FORCE INDEX (webhook_queue_due) "
-    "WHERE webhook_id = ? AND due_at <= UTC_TIMESTAMP(3) ORDER BY due_at, delivery_id LIMIT ? "
-    "FOR UPDATE SKIP LOCKED";
+    "(SELECT " QUEUE_COLUMNS
+    "FORCE INDEX (webhook_queue_due) WHERE q.webhook_id = ? "
+    "AND q.due_at >= TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ? MICROSECOND AND q.due_at <= UTC_TIMESTAMP(3) "
+    "ORDER BY q.due_at, q.delivery_id LIMIT ? FOR UPDATE SKIP LOCKED)";
 
 // From the few test events to the queue: a disabled webhook may have a long backlog that must not be read.
 constexpr std::string_view kFindDueTests =
@@ -37,12 +55,21 @@ constexpr std::string_view kFindDueTests =
     "JOIN webhook_queue q ON q.delivery_id = d.id "
     "WHERE e.channel = ? AND q.due_at <= UTC_TIMESTAMP(3) ORDER BY q.due_at, q.delivery_id LIMIT ?";
 constexpr std::string_view kLockOne =
-    "SELECT delivery_id, attempts FROM webhook_queue "
-    "WHERE delivery_id = ? AND due_at <= UTC_TIMESTAMP(3) FOR UPDATE SKIP LOCKED";
+    "SELECT " QUEUE_COLUMNS "WHERE q.delivery_id = ? AND q.due_at <= UTC_TIMESTAMP(3) FOR UPDATE SKIP LOCKED";
 
+// due_before first: MySQL and MariaDB assign from left to right.
 constexpr std::string_view kLease =
-    "UPDATE webhook_queue SET due_at = UTC_TIMESTAMP(3) + INTERVAL ? MICROSECOND, lease_token = ? "
-    "WHERE delivery_id IN ";
+    "UPDATE webhook_queue SET due_before = IF(lease_token IS NULL, due_at, COALESCE(due_before, due_at)), "
+    "due_at = UTC_TIMESTAMP(3) + INTERVAL ? MICROSECOND, lease_token = ? WHERE delivery_id IN ";
+constexpr std::string_view kGiveBack =
+    "UPDATE webhook_queue SET due_at = COALESCE(due_before, due_at), lease_token = NULL "
+    "WHERE lease_token = ? AND delivery_id IN ";
+
+// All leases run out within the longest time limit and the margin; no index on the tokens is needed.
+constexpr std::string_view kGiveBackTokens =
+    "UPDATE webhook_queue SET due_at = COALESCE(due_before, due_at), lease_token = NULL "
+    "WHERE due_at > UTC_TIMESTAMP(3) AND due_at <= UTC_TIMESTAMP(3) + INTERVAL 60 SECOND "
+    "AND lease_token BETWEEN ? AND ?";
 
 constexpr std::string_view kDropQueueOfWebhook = "DELETE FROM webhook_queue WHERE webhook_id = ? LIMIT 1000";
 constexpr std::string_view kDropDeliveriesOfWebhook = "DELETE FROM webhook_deliveries WHERE webhook_id = ? LIMIT 1000";
@@ -51,27 +78,10 @@ constexpr std::string_view kFailUnsendable =
     "UPDATE webhook_deliveries SET status = 'failed', finished_at = UTC_TIMESTAMP(3) "
     "WHERE status = 'pending' AND id IN ";
 
-constexpr std::string_view kLockQueued = "SELECT delivery_id, lease_token FROM webhook_queue WHERE delivery_id IN ";
-constexpr std::string_view kLockDeliveries = "SELECT id FROM webhook_deliveries WHERE id IN ";
-constexpr std::string_view kInsertLogs =
-    "INSERT INTO webhook_logs (webhook_id, delivery_id, attempt, response_status, error_message, duration_ms, "
-    "response_body) VALUES ";
-constexpr std::string_view kReschedule =
-    "UPDATE webhook_queue SET due_at = UTC_TIMESTAMP(3) + INTERVAL ? MICROSECOND, attempts = ?, lease_token = NULL "
-    "WHERE delivery_id = ?";
-constexpr std::string_view kCountAttempts =
-    "UPDATE webhook_deliveries SET attempts = GREATEST(attempts, ?) WHERE status = 'pending' AND id IN ";
-constexpr std::string_view kEndDeliveries =
-    "UPDATE webhook_deliveries SET status = ?, attempts = GREATEST(attempts, ?), finished_at = UTC_TIMESTAMP(3) "
-    "WHERE id IN ";
-constexpr std::string_view kDisableGone =
-    "UPDATE webhooks SET enabled = 0, disabled_reason = 'The endpoint answered 410 Gone' WHERE id = ? AND enabled = 1";
-constexpr std::string_view kFindLog =
-    "SELECT id FROM webhook_logs WHERE delivery_id = ? AND attempt = ? AND duration_ms = ? LIMIT 1";
-
-std::string with_list(std::string_view sql, std::size_t count) {
-  return std::string(sql) + "(" + placeholders(count) + ")";
-}
+constexpr std::string_view kReadSettings =
+    "SELECT w.id, w.enabled, w.method, w.url, w.sealed_secret, "
+    "IF(w.previous_secret_until > UTC_TIMESTAMP(3), w.previous_sealed_secret, NULL), w.sealed_headers, "
+    "w.retry_attempts, w.retry_delay_ms, w.timeout_ms FROM webhooks w WHERE w.id IN ";
 
 template <typename Ids>
 SqlValues as_values(const Ids& ids) {
@@ -82,26 +92,69 @@ std::int64_t microseconds(std::chrono::milliseconds time) {
   return time.count() * 1000;
 }
 
-std::uint64_t random_token() {
-  std::random_device random;
-  return ((std::uint64_t{random()} << 32) | random()) >> 1;  // columns are read as signed numbers
+std::string text_or_empty(const SqlRow& row, std::size_t column) {
+  return row.is_null(column) ? std::string() : row.text(column);
 }
 
-SqlValue text_or_null(const std::string& text) {
-  return text.empty() ? SqlValue(nullptr) : SqlValue(text);
+std::optional<std::chrono::milliseconds> maybe_time(const SqlRow& row, std::size_t column) {
+  if (row.is_null(column)) return std::nullopt;
+  return std::chrono::milliseconds{row.integer(column)};
+}
+
+ClaimedDelivery queued_row(const SqlRow& row) {
+  ClaimedDelivery delivery;
+  delivery.delivery_id = row.id(0);
+  delivery.webhook_id = row.integer(1);
+  delivery.attempt = row.integer(2) + 1;
+  delivery.scheduled = delivery.attempt - row.integer(3);
+  delivery.due_at = row.integer(4);
+  return delivery;
+}
+
+std::vector<std::uint64_t> ids_of(const std::vector<ClaimedDelivery>& rows) {
+  std::vector<std::uint64_t> ids;
+  ids.reserve(rows.size());
+  for (const ClaimedDelivery& row : rows) ids.push_back(row.delivery_id);
+  return ids;
 }
 
 }  // namespace
+
+std::string with_list(std::string_view sql, std::size_t count) {
+  return std::string(sql) + "(" + placeholders(count) + ")";
+}
 
 std::vector<OwedWebhook> WebhookQueue::owed() {
   std::vector<OwedWebhook> webhooks;
   for (const SqlRow& row : database_.query(kReadOwed)) {
     using State = OwedWebhook::State;
     const std::int64_t enabled = row.integer(1);
-    const State state = enabled < 0 ? State::deleted : enabled == 0 ? State::disabled : State::enabled;
-    webhooks.push_back({row.integer(0), state, std::chrono::milliseconds{row.integer(2)}});
+    webhooks.push_back({.webhook_id = row.integer(0),
+                        .state = enabled < 0    ? State::deleted
+                                 : enabled == 0 ? State::disabled
+                                                : State::enabled,
+                        .due_in = std::chrono::milliseconds{row.integer(2)},
+                        .concurrency = static_cast<std::size_t>(std::max<std::int64_t>(row.integer(3), 1)),
+                        .rate_limit = row.integer(4),
+                        .timeout = maybe_time(row, 5),
+                        .failures = row.integer(6),
+                        .backs_off_for = std::chrono::milliseconds{row.integer(7)}});
   }
   return webhooks;
+}
+
+std::vector<std::int64_t> WebhookQueue::added() {
+  std::set<std::int64_t> webhooks;
+  if (!newest_seen_) {
+    newest_seen_ = database_.query(kReadNewest).at(0).id(0);
+    return {};
+  }
+  const std::uint64_t from = *newest_seen_ - std::min(*newest_seen_, kLookBack);
+  for (const SqlRow& row : database_.query(kReadAdded, {from})) {
+    newest_seen_ = std::max(*newest_seen_, row.id(0));
+    webhooks.insert(row.integer(1));
+  }
+  return {webhooks.begin(), webhooks.end()};
 }
 
 WebhookBacklog WebhookQueue::backlog() {
@@ -112,47 +165,59 @@ WebhookBacklog WebhookQueue::backlog() {
   return backlog;
 }
 
-std::vector<ClaimedDelivery> WebhookQueue::claim(const std::vector<OwedWebhook>& webhooks, std::size_t slots,
+std::vector<ClaimedDelivery> WebhookQueue::claim(const std::vector<ClaimWish>& wishes, std::uint64_t token,
                                                  std::chrono::milliseconds lease) {
-  std::vector<ClaimedDelivery> claimed;
+  std::vector<ClaimedDelivery> rows;
   database_.transaction([&] {
-    std::map<std::uint64_t, std::int64_t> attempts;
-    for (const OwedWebhook& webhook : webhooks) {
-      if (webhook.state == OwedWebhook::State::deleted) {
-        drop_deleted(webhook.webhook_id);
-        continue;
+    rows.clear();
+    std::vector<ClaimWish> enabled;
+    for (const ClaimWish& wish : wishes) {
+      switch (wish.state) {
+        case OwedWebhook::State::deleted:
+          drop_deleted(wish.webhook_id);
+          break;
+        case OwedWebhook::State::disabled:
+          lock_tests(wish, rows);
+          break;
+        case OwedWebhook::State::enabled:
+          enabled.push_back(wish);
       }
-      for (const Row& row : lock_due(webhook, slots)) attempts.emplace(row.delivery_id, row.attempts);
     }
-    if (attempts.empty()) return;
-    const std::uint64_t token = random_token();
+    if (!enabled.empty()) lock_due(enabled, rows);
+    if (rows.empty()) return;
     SqlValues parameters{microseconds(lease), token};
-    for (const auto& entry : attempts) parameters.emplace_back(entry.first);
-    database_.execute(with_list(kLease, attempts.size()), std::move(parameters));
-    claimed = read_deliveries(attempts, token);
-    for (const ClaimedDelivery& delivery : claimed) attempts.erase(delivery.delivery_id);
-    std::vector<std::uint64_t> orphans;
-    orphans.reserve(attempts.size());
-    for (const auto& entry : attempts) orphans.push_back(entry.first);
-    drop_orphans(orphans);
+    for (ClaimedDelivery& row : rows) {
+      row.lease_token = token;
+      parameters.emplace_back(row.delivery_id);
+    }
+    database_.execute(with_list(kLease, rows.size()), std::move(parameters));
+    read_settings(rows);
+    keep_sendable(rows, read_events(rows));
   });
-  return claimed;
+  std::ranges::sort(rows, {},
+                    [](const ClaimedDelivery& row) { return std::tuple(row.webhook_id, row.due_at, row.delivery_id); });
+  return rows;
 }
 
-std::vector<WebhookQueue::Row> WebhookQueue::lock_due(const OwedWebhook& webhook, std::size_t slots) {
-  const auto limit = static_cast<std::int64_t>(slots);
-  std::vector<Row> rows;
-  if (webhook.state == OwedWebhook::State::enabled) {
-    for (const SqlRow& row : database_.query(kLockDue, {webhook.webhook_id, limit})) {
-      rows.push_back({row.id(0), row.integer(1)});
-    }
-    return rows;
+void WebhookQueue::lock_due(std::span<const ClaimWish> wishes, std::vector<ClaimedDelivery>& rows) {
+  std::string sql;
+  SqlValues parameters;
+  for (const ClaimWish& wish : wishes) {
+    if (!sql.empty()) sql += " UNION ALL ";
+    sql += kLockDue;
+    parameters.emplace_back(wish.webhook_id);
+    parameters.emplace_back(wish.due_from);
+    parameters.emplace_back(static_cast<std::int64_t>(wish.count));
   }
+  for (const SqlRow& row : database_.query(sql, std::move(parameters))) rows.push_back(queued_row(row));
+}
+
+void WebhookQueue::lock_tests(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows) {
+  const auto limit = static_cast<std::int64_t>(wish.count);
   for (const SqlRow& test :
-       database_.query(kFindDueTests, {webhook.webhook_id, std::string(kWebhookTestChannel), limit})) {
-    for (const SqlRow& row : database_.query(kLockOne, {test.id(0)})) rows.push_back({row.id(0), row.integer(1)});
+       database_.query(kFindDueTests, {wish.webhook_id, std::string(kWebhookTestChannel), limit})) {
+    for (const SqlRow& row : database_.query(kLockOne, {test.id(0)})) rows.push_back(queued_row(row));
   }
-  return rows;
 }
 
 void WebhookQueue::drop_deleted(std::int64_t webhook_id) {
@@ -167,108 +232,69 @@ void WebhookQueue::drop_orphans(const std::vector<std::uint64_t>& delivery_ids) 
   database_.execute(with_list(kFailUnsendable, delivery_ids.size()), as_values(delivery_ids));
 }
 
-std::vector<ClaimedDelivery> WebhookQueue::read_deliveries(const std::map<std::uint64_t, std::int64_t>& attempts,
-                                                           std::uint64_t token) {
-  static const std::string kReadDeliveries =
-      std::string("SELECT d.id, d.webhook_id, w.url, w.sealed_secret, e.type, e.id, ") + kBodyColumns +
-      " FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id JOIN events e ON e.id = d.event_id "
-      "WHERE d.id IN ";
+void WebhookQueue::read_settings(std::vector<ClaimedDelivery>& rows) {
+  std::map<std::int64_t, std::shared_ptr<const WebhookSettings>> settings;
+  for (const ClaimedDelivery& row : rows) settings.emplace(row.webhook_id, nullptr);
   SqlValues ids;
-  for (const auto& entry : attempts) ids.emplace_back(entry.first);
-  std::vector<ClaimedDelivery> deliveries;
-  const std::string sql = with_list(kReadDeliveries, ids.size()) + " ORDER BY d.id";
-  for (const SqlRow& row : database_.query(sql, std::move(ids))) {
-    ClaimedDelivery delivery;
-    delivery.delivery_id = row.id(0);
-    delivery.webhook_id = row.integer(1);
-    delivery.attempt = attempts.at(delivery.delivery_id) + 1;
-    delivery.lease_token = token;
-    delivery.url = row.text(2);
-    delivery.sealed_secret = row.text(3);
-    delivery.event_type = row.text(4);
-    delivery.body = read_body(database_, row, 6, row.id(5));
-    deliveries.push_back(std::move(delivery));
+  for (const auto& entry : settings) ids.emplace_back(entry.first);
+  for (const SqlRow& row : database_.query(with_list(kReadSettings, settings.size()), std::move(ids))) {
+    auto read = std::make_shared<WebhookSettings>();
+    read->enabled = row.integer(1) == 1;
+    read->method = row.text(2);
+    read->url = row.text(3);
+    read->sealed_secret = row.text(4);
+    read->previous_sealed_secret = text_or_empty(row, 5);
+    read->sealed_headers = text_or_empty(row, 6);
+    if (!row.is_null(7)) read->retry_attempts = row.integer(7);
+    read->retry_delay = maybe_time(row, 8);
+    read->timeout = maybe_time(row, 9);
+    settings[row.integer(0)] = std::move(read);
   }
-  return deliveries;
+  for (ClaimedDelivery& row : rows) row.settings = settings[row.webhook_id];
 }
 
-void WebhookQueue::finish(const std::vector<AttemptOutcome>& outcomes) {
-  if (outcomes.empty()) return;
-  // One transaction: if one of its rows is there, all are.
-  const bool ask = database_.commit_unknown();
-  if (ask && already_recorded(outcomes.front())) {
-    database_.forget_commit();
-    return;
+std::vector<std::uint64_t> WebhookQueue::read_events(std::vector<ClaimedDelivery>& rows) {
+  static const std::string kReadEvents = std::string("SELECT d.id, e.channel, e.type, e.id, ") + kBodyColumns +
+                                         " FROM webhook_deliveries d JOIN events e ON e.id = d.event_id WHERE d.id IN ";
+  std::map<std::uint64_t, ClaimedDelivery*> by_id;
+  for (ClaimedDelivery& row : rows) by_id.emplace(row.delivery_id, &row);
+  std::vector<std::uint64_t> tests;
+  for (const SqlRow& row : database_.query(with_list(kReadEvents, rows.size()), as_values(ids_of(rows)))) {
+    if (row.text(1) == kWebhookTestChannel) tests.push_back(row.id(0));
+    ClaimedDelivery& delivery = *by_id.at(row.id(0));
+    delivery.event_type = row.text(2);
+    delivery.body = read_body(database_, row, 4, row.id(3));
   }
-  database_.transaction([&] { record(outcomes); });
+  return tests;
 }
 
-bool WebhookQueue::already_recorded(const AttemptOutcome& outcome) {
-  return !database_.query(kFindLog, {outcome.delivery_id, outcome.attempt, outcome.duration.count()}).empty();
+/// Drops orphans, and leaves what a webhook disabled meanwhile is owed where it was.
+void WebhookQueue::keep_sendable(std::vector<ClaimedDelivery>& rows, const std::vector<std::uint64_t>& tests) {
+  std::vector<std::uint64_t> orphans;
+  std::vector<ClaimedDelivery> held;
+  std::erase_if(rows, [&](const ClaimedDelivery& row) {
+    const bool orphan = !row.settings || row.event_type.empty();
+    const bool sendable = !orphan && (row.settings->enabled || std::ranges::count(tests, row.delivery_id) > 0);
+    if (orphan) orphans.push_back(row.delivery_id);
+    if (!orphan && !sendable) held.push_back(row);
+    return !sendable;
+  });
+  drop_orphans(orphans);
+  give_back(held);
 }
 
-/// Locks in the order in which a webhook is deleted: queue, then deliveries, then the webhook.
-void WebhookQueue::record(const std::vector<AttemptOutcome>& outcomes) {
-  std::set<std::uint64_t> ids;
-  for (const AttemptOutcome& outcome : outcomes) ids.insert(outcome.delivery_id);
-  std::map<std::uint64_t, std::uint64_t> leases;  // queued rows; 0 stands for no lease
-  for (const SqlRow& row : database_.query(with_list(kLockQueued, ids.size()) + " FOR UPDATE", as_values(ids))) {
-    leases.emplace(row.id(0), row.is_null(1) ? 0 : row.id(1));
+void WebhookQueue::give_back(const std::vector<ClaimedDelivery>& deliveries) {
+  std::map<std::uint64_t, std::vector<std::uint64_t>> by_token;
+  for (const ClaimedDelivery& delivery : deliveries) by_token[delivery.lease_token].push_back(delivery.delivery_id);
+  for (const auto& [token, ids] : by_token) {
+    SqlValues parameters{token};
+    parameters.insert(parameters.end(), ids.begin(), ids.end());
+    database_.execute(with_list(kGiveBack, ids.size()), std::move(parameters));
   }
-  std::set<std::uint64_t> present;
-  for (const SqlRow& row : database_.query(with_list(kLockDeliveries, ids.size()) + " FOR UPDATE", as_values(ids))) {
-    present.insert(row.id(0));
-  }
-
-  std::vector<const AttemptOutcome*> logged;
-  std::vector<std::uint64_t> ended;
-  std::map<std::pair<std::string, std::int64_t>, std::vector<std::uint64_t>> updates;  // by status and attempts
-  std::set<std::int64_t> gone;
-  for (const AttemptOutcome& outcome : outcomes) {
-    if (!present.contains(outcome.delivery_id)) continue;  // deleted meanwhile, with its logs
-    logged.push_back(&outcome);
-    if (outcome.kind == AttemptOutcome::Kind::gone) gone.insert(outcome.webhook_id);
-    const bool succeeded = outcome.kind == AttemptOutcome::Kind::succeeded;
-    const auto lease = leases.find(outcome.delivery_id);
-    const bool ours = lease != leases.end() && lease->second == outcome.lease_token;
-    if (!succeeded && !ours) continue;
-    const bool retry = outcome.kind == AttemptOutcome::Kind::retry;
-    updates[{succeeded ? "succeeded" : retry ? "pending" : "failed", outcome.attempt}].push_back(outcome.delivery_id);
-    if (retry) {
-      database_.execute(kReschedule, {microseconds(outcome.retry_in), outcome.attempt, outcome.delivery_id});
-    } else if (lease != leases.end()) {
-      ended.push_back(outcome.delivery_id);
-    }
-  }
-
-  insert_logs(logged);
-  if (!ended.empty()) database_.execute(with_list(kDeleteQueued, ended.size()), as_values(ended));
-  for (const auto& [key, delivery_ids] : updates) {
-    const auto& [status, attempts] = key;
-    SqlValues parameters = status == "pending" ? SqlValues{attempts} : SqlValues{status, attempts};
-    parameters.insert(parameters.end(), delivery_ids.begin(), delivery_ids.end());
-    database_.execute(with_list(status == "pending" ? kCountAttempts : kEndDeliveries, delivery_ids.size()),
-                      std::move(parameters));
-  }
-  for (const std::int64_t webhook_id : gone) database_.execute(kDisableGone, {webhook_id});
 }
 
-void WebhookQueue::insert_logs(const std::vector<const AttemptOutcome*>& outcomes) {
-  if (outcomes.empty()) return;
-  std::string sql(kInsertLogs);
-  SqlValues parameters;
-  for (const AttemptOutcome* outcome : outcomes) {
-    sql += parameters.empty() ? "(?,?,?,?,?,?,?)" : ",(?,?,?,?,?,?,?)";
-    parameters.emplace_back(outcome->webhook_id);
-    parameters.emplace_back(outcome->delivery_id);
-    parameters.emplace_back(outcome->attempt);
-    parameters.push_back(outcome->response_status ? SqlValue(std::int64_t{*outcome->response_status})
-                                                  : SqlValue(nullptr));
-    parameters.push_back(text_or_null(outcome->error));
-    parameters.emplace_back(std::int64_t{outcome->duration.count()});
-    parameters.push_back(text_or_null(outcome->response_body));
-  }
-  database_.execute(sql, std::move(parameters));
+void WebhookQueue::give_back(std::uint64_t first_token, std::uint64_t last_token) {
+  database_.execute(kGiveBackTokens, {first_token, last_token});
 }
 
 }  // namespace gamepicker

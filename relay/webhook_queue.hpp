@@ -3,7 +3,9 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,39 +13,52 @@
 
 namespace gamepicker {
 
-/// A webhook that is owed something.
+/// How a webhook is sent; what is absent is the server's own.
+struct WebhookSettings {
+  bool enabled = true;
+  std::string method;
+  std::string url;
+  std::string sealed_secret;
+  std::string previous_sealed_secret;  ///< empty when there is none that is still valid
+  std::string sealed_headers;          ///< empty when there are none
+  std::optional<std::int64_t> retry_attempts;
+  std::optional<std::chrono::milliseconds> retry_delay;
+  std::optional<std::chrono::milliseconds> timeout;
+};
+
+/// A webhook that is owed something, with what the scheduler must know of it.
 struct OwedWebhook {
   std::int64_t webhook_id = 0;
   enum class State { enabled, disabled, deleted } state = State::enabled;
   std::chrono::milliseconds due_in{0};  ///< of its first row; zero or below when due
+  std::size_t concurrency = 1;
+  std::int64_t rate_limit = 0;  ///< a second; 0: none
+  std::optional<std::chrono::milliseconds> timeout = std::nullopt;
+  std::int64_t failures = 0;                   ///< in a row
+  std::chrono::milliseconds backs_off_for{0};  ///< from now
+};
+
+/// What the scheduler wants of a webhook: at most `count` deliveries that are due, the oldest first.
+struct ClaimWish {
+  std::int64_t webhook_id = 0;
+  OwedWebhook::State state = OwedWebhook::State::enabled;
+  std::size_t count = 1;
+  /// Rows due before this need not be looked at, in microseconds since 1970: claimed and deleted, but not purged yet,
+  /// they cost a claim milliseconds.
+  std::int64_t due_from = 0;
 };
 
 /// A delivery that is ours to send until its lease runs out.
 struct ClaimedDelivery {
   std::uint64_t delivery_id = 0;
   std::int64_t webhook_id = 0;
-  std::int64_t attempt = 1;  ///< the one to make now, from 1
+  std::int64_t attempt = 1;    ///< the one to make now, from 1
+  std::int64_t scheduled = 1;  ///< the same, counted from when the delivery was last queued
+  std::int64_t due_at = 0;     ///< before the claim, in microseconds since 1970
   std::uint64_t lease_token = 0;
-  std::string url;
-  std::string sealed_secret;
   std::string event_type;
   std::string body;
-};
-
-/// What one attempt came to.
-struct AttemptOutcome {
-  enum class Kind { succeeded, retry, failed, gone };
-
-  std::uint64_t delivery_id = 0;
-  std::int64_t webhook_id = 0;
-  std::int64_t attempt = 1;
-  std::uint64_t lease_token = 0;
-  Kind kind = Kind::failed;
-  std::chrono::milliseconds retry_in{0};  ///< for retry
-  std::optional<int> response_status;
-  std::string error;  ///< empty on success only
-  std::chrono::milliseconds duration{0};
-  std::string response_body;  ///< at most 1 KiB of valid UTF-8
+  std::shared_ptr<const WebhookSettings> settings;
 };
 
 /// What the queue holds, of all webhooks, disabled ones too.
@@ -52,44 +67,47 @@ struct WebhookBacklog {
   std::chrono::milliseconds oldest_age{0};
 };
 
-/// All SQL of the queue. A row present means still owed; a claim pushes its due time into the future, so that a
-/// crashed claim comes due by itself. Times are the database's alone. Throws DatabaseError; not thread-safe.
+/// The SQL of the queue up to sending; for what comes after it see AttemptRecorder. A row present means still owed; a
+/// claim pushes its due time into the future, so that a crashed claim comes due by itself. Times are the database's
+/// alone. Throws DatabaseError; not thread-safe.
 class WebhookQueue {
  public:
   explicit WebhookQueue(Database& database) : database_(database) {}
 
-  /// Every webhook with a row in the queue, the one due longest first: one index dive a webhook, however long the
-  /// queue.
+  /// Every webhook with a row in the queue: one index dive a webhook, however long the queue.
   std::vector<OwedWebhook> owed();
+  /// The webhooks of rows that were added since the last call, and are due. Some may be missing whose transactions
+  /// were slow to commit: owed() finds them. The first call knows of nothing before.
+  std::vector<std::int64_t> added();
 
   /// For the metrics. Cheap, however long the queue.
   WebhookBacklog backlog();
 
-  /// Claims what is due, at most `slots` for each webhook of `webhooks`, oldest first; of a disabled one test
-  /// deliveries only. Rows of deleted webhooks and deliveries are dropped. One short transaction.
-  std::vector<ClaimedDelivery> claim(const std::vector<OwedWebhook>& webhooks, std::size_t slots,
+  /// Claims; of a disabled webhook test deliveries only. Rows of deleted webhooks and deliveries are dropped. In the
+  /// order of webhooks, due times and ids. One short transaction.
+  std::vector<ClaimedDelivery> claim(const std::vector<ClaimWish>& wishes, std::uint64_t token,
                                      std::chrono::milliseconds lease);
-
-  /// Records attempts, at most one of each delivery, in one transaction: a log row each, and the delivery's end or its
-  /// next try. A failure counts only while the lease is ours; a success always. After an error the same outcomes can
-  /// be given again: a COMMIT whose outcome was lost is not recorded twice.
-  void finish(const std::vector<AttemptOutcome>& outcomes);
+  /// Gives back what was claimed and will not be sent.
+  void give_back(const std::vector<ClaimedDelivery>& deliveries);
+  /// Gives back all that was claimed with tokens of this range, by a sender that died or in a COMMIT whose outcome was
+  /// lost.
+  void give_back(std::uint64_t first_token, std::uint64_t last_token);
 
  private:
-  struct Row {
-    std::uint64_t delivery_id;
-    std::int64_t attempts;
-  };
-  std::vector<Row> lock_due(const OwedWebhook& webhook, std::size_t slots);
+  void lock_due(std::span<const ClaimWish> wishes, std::vector<ClaimedDelivery>& rows);
+  void lock_tests(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows);
   void drop_deleted(std::int64_t webhook_id);
   void drop_orphans(const std::vector<std::uint64_t>& delivery_ids);
-  std::vector<ClaimedDelivery> read_deliveries(const std::map<std::uint64_t, std::int64_t>& attempts,
-                                               std::uint64_t token);
-  bool already_recorded(const AttemptOutcome& outcome);
-  void record(const std::vector<AttemptOutcome>& outcomes);
-  void insert_logs(const std::vector<const AttemptOutcome*>& outcomes);
+  void read_settings(std::vector<ClaimedDelivery>& rows);
+  /// Returns the ids of test deliveries.
+  std::vector<std::uint64_t> read_events(std::vector<ClaimedDelivery>& rows);
+  void keep_sendable(std::vector<ClaimedDelivery>& rows, const std::vector<std::uint64_t>& tests);
 
   Database& database_;
+  std::optional<std::uint64_t> newest_seen_;
 };
+
+/// "sql (?,?,?)" for `count` values.
+std::string with_list(std::string_view sql, std::size_t count);
 
 }  // namespace gamepicker

@@ -2,18 +2,20 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <deque>
-#include <functional>
 #include <mutex>
 #include <random>
 #include <thread>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "relay/attempt_finisher.hpp"
+#include "relay/failpoint.hpp"
 #include "relay/retry_schedule.hpp"
+#include "relay/webhook_endpoints.hpp"
 #include "relay/webhook_queue.hpp"
 #include "relay/webhook_sender.hpp"
+#include "relay/webhook_senders.hpp"
+#include "shared/json_reader.hpp"
 #include "shared/log.hpp"
 #include "shared/secret_box.hpp"
 
@@ -25,22 +27,20 @@ using std::chrono::milliseconds;
 
 /// A lease outlives the request by this much: time to record what came of it.
 constexpr milliseconds kLeaseMargin{15'000};
-constexpr milliseconds kIdlePoll{1'000};
 /// Between two looks at the queue, however often we are woken.
 constexpr milliseconds kShortestPause{2};
-/// Test deliveries of disabled webhooks are looked for no more often.
-constexpr milliseconds kDisabledPause{250};
+/// Between two looks at all of the queue's webhooks, and at the other senders.
+constexpr milliseconds kLookAtAllEvery{2'000};
+/// A look at all may take a fiftieth of the time: the purge of deleted rows may be behind, as with a forgotten read
+/// view.
+constexpr int kLookAtAllShare = 50;
+constexpr milliseconds kSuspiciousPause{100};
 /// For the metrics.
-constexpr milliseconds kNoteBacklogEvery{2'000};
+constexpr milliseconds kNoteBacklogEvery{5'000};
 constexpr milliseconds kFirstBackOff{100};
 constexpr milliseconds kLongestBackOff{2'000};
-constexpr std::size_t kFinishBatch = 200;
-constexpr milliseconds kFinishDelay{5};
 /// Outcomes waiting for the database beyond which nothing more is claimed.
 constexpr std::size_t kMaxUnrecorded = 1'000;
-/// What stop() gives the finisher.
-constexpr milliseconds kStopPatience{3'000};
-constexpr std::size_t kSlotsPerWebhook = 1;
 
 }  // namespace
 
@@ -55,60 +55,67 @@ class WebhookService::Impl {
 
  private:
   void schedule();
-  milliseconds schedule_once();
+  milliseconds look();
+  void look_at_all();
+  void claim(Clock::time_point& next);
+  void give_back();
+  void leave();
   void note_backlog();
-  std::vector<OwedWebhook> choose(const std::vector<OwedWebhook>& owed, milliseconds& next);
-  bool may_start(const OwedWebhook& webhook, std::size_t chosen) const;
   void send_all();
-  AttemptOutcome deliver(const ClaimedDelivery& delivery, std::mt19937_64& random);
+  AttemptOutcome deliver(const ClaimedDelivery& delivery);
+  WebhookRequest make_request(const ClaimedDelivery& delivery) const;
   void hand_over(AttemptOutcome outcome);
   void count(AttemptOutcome::Kind kind);
-  void release(std::int64_t webhook_id);
-  void finish_all();
-  std::vector<AttemptOutcome> next_batch();
-  void record(const std::vector<AttemptOutcome>& batch);
+  void recorded(const std::vector<AttemptOutcome>& batch);
+  double random();
 
   const Config config_;
   WebhookMetrics& metrics_;
   const SecretBox box_;
+  Failpoint failpoint_;
   WebhookSender sender_;
   Database claim_database_;
-  Database finish_database_;
-  WebhookQueue claims_{claim_database_};
-  WebhookQueue finishes_{finish_database_};
+  WebhookQueue queue_{claim_database_};
+  WebhookSenders senders_{claim_database_};
 
   mutable std::mutex mutex_;
   std::condition_variable schedule_changed_;
   std::condition_variable job_added_;
-  std::condition_variable outcome_added_;
-  bool stopping_ = false;      ///< nothing more is claimed or sent
-  bool workers_done_ = false;  ///< no more outcomes will come
+  bool stopping_ = false;  ///< nothing more is claimed or sent
   bool woken_ = false;
-  Clock::time_point give_up_at_ = Clock::time_point::max();
-  std::deque<ClaimedDelivery> jobs_;
-  std::deque<AttemptOutcome> outcomes_;
-  std::size_t recording_ = 0;
-  std::unordered_set<std::int64_t> busy_;     ///< webhooks with a request under way
-  std::unordered_set<std::int64_t> failing_;  ///< webhooks whose last attempt failed
-  Clock::time_point noted_at_{};              ///< when the backlog was; the scheduler's own
-  Clock::time_point disabled_at_{};           ///< when disabled webhooks were looked at; the scheduler's own
+  std::mt19937_64 random_{std::random_device{}()};
+  WebhookEndpoints endpoints_;
+
+  // The scheduler's own.
+  std::uint32_t claims_ = 0;
+  std::optional<std::uint64_t> lost_claim_;  ///< the token of a claim whose outcome is not known
+  Clock::time_point look_at_all_at_{};
+  Clock::time_point look_at_senders_at_{};
+  Clock::time_point note_backlog_at_{};
 
   std::thread scheduler_;
+  AttemptFinisher finisher_;
   std::vector<std::thread> workers_;
-  std::thread finisher_;
 };
 
 WebhookService::Impl::Impl(const Config& config, WebhookMetrics& metrics)
     : config_(config),
       metrics_(metrics),
       box_(config.secret_key),
+      failpoint_(config.relay_failpoint),
       sender_(config),
       claim_database_(config),
-      finish_database_(config) {}
+      endpoints_(config.webhook_workers, [this] { return random(); }),
+      finisher_(config, metrics.finish_errors, failpoint_, [this](const auto& batch) { recorded(batch); }) {}
+
+/// Under the lock.
+double WebhookService::Impl::random() {
+  return std::uniform_real_distribution<double>(0, 1)(random_);
+}
 
 void WebhookService::Impl::start() {
-  finisher_ = std::thread([this] { finish_all(); });
-  for (std::uint64_t i = 0; i < std::max<std::uint64_t>(config_.webhook_workers, 1); ++i) {
+  finisher_.start();
+  for (std::uint64_t i = 0; i < config_.webhook_workers; ++i) {
     workers_.emplace_back([this] { send_all(); });
   }
   scheduler_ = std::thread([this] { schedule(); });
@@ -118,20 +125,17 @@ void WebhookService::Impl::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    jobs_.clear();
+    endpoints_.return_all();
   }
   schedule_changed_.notify_all();
   job_added_.notify_all();
-  if (scheduler_.joinable()) scheduler_.join();
+  if (scheduler_.joinable()) {
+    scheduler_.join();
+    leave();
+  }
   for (std::thread& worker : workers_) worker.join();
   workers_.clear();
-  {
-    const std::lock_guard lock(mutex_);
-    workers_done_ = true;
-    give_up_at_ = Clock::now() + kStopPatience;
-  }
-  outcome_added_.notify_all();
-  if (finisher_.joinable()) finisher_.join();
+  finisher_.stop();
 }
 
 void WebhookService::Impl::wake() {
@@ -143,14 +147,15 @@ void WebhookService::Impl::wake() {
   schedule_changed_.notify_one();
 }
 
+// ---- the scheduler ----
+
 void WebhookService::Impl::schedule() {
   milliseconds delay = kFirstBackOff;
   bool failing = false;
   while (true) {
-    milliseconds pause = kIdlePoll;
+    milliseconds pause{0};
     try {
-      pause = schedule_once();
-      note_backlog();
+      pause = look();
       if (failing) log_info("webhook queue: the database is back");
       failing = false;
       delay = kFirstBackOff;
@@ -174,91 +179,119 @@ void WebhookService::Impl::schedule() {
 }
 
 /// One look at the queue; returns how long to sleep unless woken.
-milliseconds WebhookService::Impl::schedule_once() {
+milliseconds WebhookService::Impl::look() {
+  auto now = Clock::now();
+  if (now >= look_at_senders_at_ || !senders_.registered()) {
+    senders_.look();
+    look_at_senders_at_ = now + (senders_.suspicious() ? kSuspiciousPause : kLookAtAllEvery);
+  }
+  give_back();
+  if (now >= look_at_all_at_) look_at_all();
+  const auto added = queue_.added();
+  now = Clock::now();
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || outcomes_.size() + recording_ >= kMaxUnrecorded) return kIdlePoll;
-    if (busy_.size() >= workers_.size()) return kIdlePoll;  // a worker that becomes free wakes us
+    for (const std::int64_t webhook_id : added) endpoints_.note_due(webhook_id, now);
   }
-  milliseconds next = kIdlePoll;
-  const auto chosen = choose(claims_.owed(), next);
-  if (chosen.empty()) return next;
-  auto claimed = claims_.claim(chosen, kSlotsPerWebhook, config_.webhook_timeout + kLeaseMargin);
+  auto next = std::min(look_at_senders_at_, look_at_all_at_);
+  claim(next);
+  note_backlog();
+  return std::max(std::chrono::ceil<milliseconds>(next - Clock::now()), milliseconds{0});
+}
+
+void WebhookService::Impl::look_at_all() {
+  const auto start = Clock::now();
+  const auto owed = queue_.owed();
+  const auto now = Clock::now();
+  look_at_all_at_ = now + std::max<Clock::duration>(kLookAtAllEvery, (now - start) * kLookAtAllShare);
+  const std::lock_guard lock(mutex_);
+  for (const OwedWebhook& webhook : owed) endpoints_.note_owed(webhook, now);
+}
+
+/// Until nothing more can be had; `next` becomes the time when there may be more.
+void WebhookService::Impl::claim(Clock::time_point& next) {
+  std::vector<ClaimWish> wishes;
+  milliseconds lease = config_.webhook_timeout;
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_) return next;
-    for (ClaimedDelivery& delivery : claimed) {
-      busy_.insert(delivery.webhook_id);
-      jobs_.push_back(std::move(delivery));
-    }
+    if (stopping_ || finisher_.unrecorded() >= kMaxUnrecorded) return;
+    wishes = endpoints_.choose([this](std::int64_t id) { return senders_.owns(id); }, Clock::now(), next);
+    lease = endpoints_.longest_timeout(wishes, lease) + kLeaseMargin;
   }
-  job_added_.notify_all();
-  return next;
+  if (wishes.empty()) return;
+  const std::uint64_t token = lease_token(senders_.number(), ++claims_);
+  lost_claim_ = token;
+  auto claimed = queue_.claim(wishes, token, lease);
+  lost_claim_.reset();
+  if (!claimed.empty()) failpoint_.pass(Failpoint::kAfterClaim);
+  std::size_t jobs = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    endpoints_.claimed(wishes, std::move(claimed), Clock::now());
+    if (stopping_) endpoints_.return_all();
+    next = Clock::now();  // look whether there is more
+    jobs = endpoints_.startable();
+  }
+  for (; jobs > 0; --jobs) job_added_.notify_one();
+}
+
+void WebhookService::Impl::give_back() {
+  if (lost_claim_) queue_.give_back(*lost_claim_, *lost_claim_);
+  lost_claim_.reset();
+  std::vector<ClaimedDelivery> returned;
+  {
+    const std::lock_guard lock(mutex_);
+    returned = endpoints_.take_returned();
+  }
+  queue_.give_back(returned);
+}
+
+/// So that others need not wait for leases to run out.
+void WebhookService::Impl::leave() {
+  try {
+    give_back();
+    senders_.leave();
+  } catch (const DatabaseError& error) {
+    log_warning(std::string("webhook queue: ") + error.what());
+  }
 }
 
 void WebhookService::Impl::note_backlog() {
-  if (Clock::now() - noted_at_ < kNoteBacklogEvery) return;
-  noted_at_ = Clock::now();
-  const WebhookBacklog backlog = claims_.backlog();
+  if (Clock::now() < note_backlog_at_) return;
+  note_backlog_at_ = Clock::now() + kNoteBacklogEvery;
+  const WebhookBacklog backlog = queue_.backlog();
   metrics_.pending.set(backlog.deliveries);
   metrics_.oldest_age.set(backlog.oldest_age.count());
 }
 
-/// The webhooks to claim for now. `next` becomes the time until another one is due.
-std::vector<OwedWebhook> WebhookService::Impl::choose(const std::vector<OwedWebhook>& owed, milliseconds& next) {
-  std::vector<OwedWebhook> chosen;
-  const bool look_at_disabled = Clock::now() - disabled_at_ >= kDisabledPause;
-  if (look_at_disabled) disabled_at_ = Clock::now();
-  const std::lock_guard lock(mutex_);
-  for (const OwedWebhook& webhook : owed) {
-    if (webhook.due_in > milliseconds{0}) {
-      next = std::min(next, webhook.due_in);
-      continue;
-    }
-    if (webhook.state != OwedWebhook::State::enabled) next = std::min(next, kDisabledPause);
-    if (webhook.state != OwedWebhook::State::enabled && !look_at_disabled) continue;
-    if (may_start(webhook, chosen.size())) chosen.push_back(webhook);
-  }
-  return chosen;
-}
-
-/// A quarter of the workers is kept for webhooks that are not failing: endpoints that hang must not use up all.
-bool WebhookService::Impl::may_start(const OwedWebhook& webhook, std::size_t chosen) const {
-  if (busy_.contains(webhook.webhook_id)) return false;
-  const std::size_t reserved = failing_.contains(webhook.webhook_id) ? workers_.size() / 4 : 0;
-  return busy_.size() + chosen + reserved < workers_.size();
-}
+// ---- the workers ----
 
 void WebhookService::Impl::send_all() {
-  std::mt19937_64 random{std::random_device{}()};
   while (true) {
-    ClaimedDelivery delivery;
+    std::optional<ClaimedDelivery> delivery;
     {
       std::unique_lock lock(mutex_);
-      job_added_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+      job_added_.wait(lock, [&] {
+        if (!stopping_) delivery = endpoints_.start();
+        return stopping_ || delivery;
+      });
       if (stopping_) return;
-      delivery = std::move(jobs_.front());
-      jobs_.pop_front();
     }
-    hand_over(deliver(delivery, random));
+    AttemptOutcome outcome = deliver(*delivery);
+    failpoint_.pass(Failpoint::kAfterSend);
+    hand_over(std::move(outcome));
   }
 }
 
-AttemptOutcome WebhookService::Impl::deliver(const ClaimedDelivery& delivery, std::mt19937_64& random) {
+AttemptOutcome WebhookService::Impl::deliver(const ClaimedDelivery& delivery) {
   WebhookResponse response;
+  std::optional<WebhookRequest> request;
   try {
-    response = sender_.send({.delivery_id = delivery.delivery_id,
-                             .webhook_id = delivery.webhook_id,
-                             .attempt = delivery.attempt,
-                             .url = delivery.url,
-                             .headers = {},
-                             .secrets = {box_.open(delivery.sealed_secret)},
-                             .event_type = delivery.event_type,
-                             .body = delivery.body,
-                             .timeout = config_.webhook_timeout});
+    request = make_request(delivery);
   } catch (const std::exception&) {
-    response.error = "The stored secret cannot be decrypted";
+    response.error = "What is stored of the webhook cannot be decrypted";
   }
+  if (request) response = sender_.send(*request);
   AttemptOutcome outcome{.delivery_id = delivery.delivery_id,
                          .webhook_id = delivery.webhook_id,
                          .attempt = delivery.attempt,
@@ -268,36 +301,59 @@ AttemptOutcome WebhookService::Impl::deliver(const ClaimedDelivery& delivery, st
                          .response_status = response.status,
                          .error = response.error,
                          .duration = response.duration,
-                         .response_body = response.body};
-  if (response.error.empty()) return outcome;
-  const double chance = std::uniform_real_distribution<double>(0, 1)(random);
-  const auto wait = retry_delay(config_.webhook_retry_schedule, delivery.attempt, chance, response.retry_after);
-  outcome.kind = wait ? AttemptOutcome::Kind::retry : AttemptOutcome::Kind::failed;
-  if (response.status == 410) outcome.kind = AttemptOutcome::Kind::gone;
-  outcome.retry_in = wait.value_or(milliseconds{0});
+                         .response_body = response.body,
+                         .phases = response.phases,
+                         .peer_address = response.peer_address,
+                         .health = {}};
+  const std::lock_guard lock(mutex_);
+  if (!response.error.empty()) {
+    const auto schedule =
+        schedule_of(delivery.settings->retry_attempts, delivery.settings->retry_delay, config_.webhook_retry_schedule);
+    const auto wait = retry_delay(schedule, delivery.scheduled, random(), response.retry_after);
+    outcome.kind = wait ? AttemptOutcome::Kind::retry : AttemptOutcome::Kind::failed;
+    if (response.status == 410) outcome.kind = AttemptOutcome::Kind::gone;
+    outcome.retry_in = wait.value_or(milliseconds{0});
+  }
+  outcome.health = endpoints_.finished(delivery.webhook_id,
+                                       {.succeeded = response.error.empty(),
+                                        .gone = outcome.kind == AttemptOutcome::Kind::gone,
+                                        .duration = response.duration,
+                                        .retry_after = response.retry_after},
+                                       Clock::now());
   return outcome;
 }
 
-/// The webhook's slot is free at once, its next delivery need not wait for the disk; only after a 410 it stays taken
-/// until the webhook is known to be disabled.
-void WebhookService::Impl::hand_over(AttemptOutcome outcome) {
-  const std::int64_t webhook_id = outcome.webhook_id;
-  const bool gone = outcome.kind == AttemptOutcome::Kind::gone;
-  {
-    const std::lock_guard lock(mutex_);
-    if (outcome.kind == AttemptOutcome::Kind::succeeded) {
-      failing_.erase(webhook_id);
-    } else {
-      failing_.insert(webhook_id);
+WebhookRequest WebhookService::Impl::make_request(const ClaimedDelivery& delivery) const {
+  const WebhookSettings& settings = *delivery.settings;
+  WebhookRequest request{.delivery_id = delivery.delivery_id,
+                         .webhook_id = delivery.webhook_id,
+                         .attempt = delivery.attempt,
+                         .method = settings.method,
+                         .url = settings.url,
+                         .headers = {},
+                         .secrets = {box_.open(settings.sealed_secret)},
+                         .event_type = delivery.event_type,
+                         .body = delivery.body,
+                         .timeout = settings.timeout.value_or(config_.webhook_timeout)};
+  if (!settings.previous_sealed_secret.empty()) request.secrets.push_back(box_.open(settings.previous_sealed_secret));
+  if (!settings.sealed_headers.empty()) {
+    const JsonObject headers = JsonObject::parse(box_.open(settings.sealed_headers));
+    for (const std::string& name : headers.names()) {
+      request.headers.emplace_back(name, headers.text(name, SIZE_MAX).value_or(""));
     }
-    count(outcome.kind);
-    outcomes_.push_back(std::move(outcome));
   }
-  outcome_added_.notify_one();
-  if (!gone) release(webhook_id);
+  return request;
 }
 
-/// Under the lock: there are many workers.
+/// The webhook's next delivery has not waited for this: it may start as soon as the last answer is there.
+void WebhookService::Impl::hand_over(AttemptOutcome outcome) {
+  std::unique_lock lock(mutex_);
+  const bool look = endpoints_.wants_look();
+  lock.unlock();
+  finisher_.add(std::move(outcome));
+  if (look) wake();
+}
+
 void WebhookService::Impl::count(AttemptOutcome::Kind kind) {
   switch (kind) {
     case AttemptOutcome::Kind::succeeded:
@@ -311,62 +367,21 @@ void WebhookService::Impl::count(AttemptOutcome::Kind kind) {
   }
 }
 
-void WebhookService::Impl::release(std::int64_t webhook_id) {
+/// Retries may be due before the scheduler looks at all again.
+void WebhookService::Impl::recorded(const std::vector<AttemptOutcome>& batch) {
+  bool look = false;
   {
     const std::lock_guard lock(mutex_);
-    busy_.erase(webhook_id);
-  }
-  wake();
-}
-
-void WebhookService::Impl::finish_all() {
-  for (auto batch = next_batch(); !batch.empty(); batch = next_batch()) {
-    record(batch);
-    bool rescheduled = false;
+    const auto now = Clock::now();
     for (const AttemptOutcome& outcome : batch) {
-      if (outcome.kind == AttemptOutcome::Kind::gone) release(outcome.webhook_id);
-      rescheduled = rescheduled || outcome.kind == AttemptOutcome::Kind::retry;
+      count(outcome.kind);
+      if (outcome.kind == AttemptOutcome::Kind::gone) endpoints_.note_disabled(outcome.webhook_id);
+      if (outcome.kind != AttemptOutcome::Kind::retry) continue;
+      endpoints_.note_due(outcome.webhook_id, now + outcome.retry_in);
+      look = true;
     }
-    if (rescheduled) wake();  // the new due time may come before the scheduler looks again
   }
-}
-
-/// Waits for an outcome and a moment more for company. Empty when there will be no more.
-std::vector<AttemptOutcome> WebhookService::Impl::next_batch() {
-  std::unique_lock lock(mutex_);
-  recording_ = 0;
-  outcome_added_.wait(lock, [&] { return workers_done_ || !outcomes_.empty(); });
-  outcome_added_.wait_for(lock, kFinishDelay, [&] { return workers_done_ || outcomes_.size() >= kFinishBatch; });
-  std::vector<AttemptOutcome> batch;
-  while (!outcomes_.empty() && batch.size() < kFinishBatch) {
-    batch.push_back(std::move(outcomes_.front()));
-    outcomes_.pop_front();
-  }
-  recording_ = batch.size();
-  return batch;
-}
-
-/// Tries until it is done; gives up only some time after stop(): what is not recorded comes due again.
-void WebhookService::Impl::record(const std::vector<AttemptOutcome>& batch) {
-  milliseconds delay = kFirstBackOff;
-  for (bool failing = false;; failing = true) {
-    try {
-      finishes_.finish(batch);
-      if (failing) log_info("webhook outcomes: the database is back");
-      return;
-    } catch (const std::exception& error) {
-      metrics_.finish_errors.add();
-      if (!failing) log_error(std::string("webhook outcomes: ") + error.what());
-    }
-    std::unique_lock lock(mutex_);
-    outcome_added_.wait_for(lock, delay, [&] { return workers_done_; });
-    if (Clock::now() >= give_up_at_) {
-      log_error("webhook outcomes: " + std::to_string(batch.size()) + " not recorded, they will be sent again");
-      return;
-    }
-    if (workers_done_) outcome_added_.wait_until(lock, Clock::now() + delay);
-    delay = std::min(delay * 2, kLongestBackOff);
-  }
+  if (look) wake();
 }
 
 WebhookService::WebhookService(const Config& config, WebhookMetrics& metrics)

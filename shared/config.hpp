@@ -45,6 +45,7 @@ struct Config {
   std::string relay_nudge = "/run/gamepicker/nudge.sock";
   std::string relay_nudge_bind;
   std::string relay_ops_listen;
+  std::string relay_failpoint;
   std::uint64_t relay_max_connections = 10000;
   std::uint64_t relay_max_connections_per_address = 50;
   std::uint64_t relay_max_queue_bytes = 1048576;
@@ -59,7 +60,8 @@ struct Config {
                                    Milliseconds{7'200'000}, Milliseconds{18'000'000}, Milliseconds{36'000'000},
                                    Milliseconds{36'000'000}};
   Milliseconds webhook_timeout{5'000};
-  std::uint64_t webhook_workers = 16;
+  std::uint64_t webhook_workers = 32;
+  Milliseconds webhook_disable_after{432'000'000};
 
   Milliseconds retention_events{604'800'000};
   std::uint64_t retention_events_per_channel = 10000;

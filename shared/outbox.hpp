@@ -15,8 +15,8 @@ inline constexpr char kEnqueueEvent[] = "CALL enqueue_event(?, ?, ?, ?, ?, ?)";
 /// The webhook id of an event for subscribers only.
 inline constexpr std::int64_t kNoWebhook = 0;
 
-/// (channel it tells of or NULL, type, family, body) Writes an event for webhooks alone unless none wants it; behind the
-/// events of all other channels of the transaction. See sql/006_webhooks_in_full.sql.
+/// (channel it tells of or NULL, type, family, body) Writes an event for webhooks alone unless none wants it; behind
+/// the events of all other channels of the transaction. See sql/006_webhooks_in_full.sql.
 inline constexpr char kEnqueueWebhookEvent[] = "CALL enqueue_webhook_event(?, ?, ?, ?)";
 
 }  // namespace gamepicker::outbox

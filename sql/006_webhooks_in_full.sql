@@ -50,7 +50,8 @@ CREATE TABLE webhook_recoveries (
 ) ENGINE=InnoDB;
 
 -- base_attempts: those made before the delivery was queued again; its schedule counts from there. due_before: the due time
--- a claim moved away, which a relay that cannot send gives back. lease_token: the relay's number in the upper 32 bits.
+-- a claim moved away, which a relay that cannot send gives back. lease_token: the number of the sender (below) in the upper 32
+-- bits.
 ALTER TABLE webhook_queue
   ADD COLUMN base_attempts INT         NOT NULL DEFAULT 0,
   ADD COLUMN due_before    DATETIME(3) NULL;
@@ -63,8 +64,12 @@ ALTER TABLE webhook_logs
   ADD COLUMN first_byte_us INT         NULL,
   ADD COLUMN peer_address  VARCHAR(64) NULL;
 
--- Numbers are never given twice.
-ALTER TABLE relays ADD COLUMN number INT UNSIGNED NOT NULL AUTO_INCREMENT, ADD UNIQUE KEY relays_number (number);
+-- The relays that send deliveries; each webhook has one owner among them. A sender also holds a lock of its number's name,
+-- which the server takes back when the sender's connection ends. Numbers are never given twice.
+CREATE TABLE webhook_senders (
+  number      INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  lease_until DATETIME(3)  NOT NULL
+) ENGINE=InnoDB;
 
 DROP PROCEDURE enqueue_event;
 

@@ -7,6 +7,7 @@ namespace gamepicker {
 using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using namespace std::chrono_literals;
 
 BOOST_AUTO_TEST_SUITE(retry_schedule)
 
@@ -66,6 +67,15 @@ BOOST_AUTO_TEST_CASE(retry_after_reads_seconds_and_dates) {
     BOOST_TEST(delay.has_value() == expected.has_value(), value);
     if (delay && expected) BOOST_TEST(delay->count() == *expected, value);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_webhook_that_gives_neither_field_follows_the_servers_schedule) {
+  const Config::Durations server{5s, 5min};
+  BOOST_TEST((schedule_of({}, {}, server) == server));
+  BOOST_TEST((schedule_of({}, 200ms, server) == Config::Durations{200ms, 400ms, 800ms}));
+  BOOST_TEST((schedule_of(4, {}, server) == Config::Durations{1s, 2s, 4s, 8s}));
+  BOOST_TEST((schedule_of(0, {}, server).empty()));
+  BOOST_TEST((schedule_of(3, 90min, server) == Config::Durations{90min, 2h, 2h}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,241 @@
+#include "relay/webhook_endpoints.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace gamepicker {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// Claimed ahead for each request at a time of a proven endpoint, and in all.
+constexpr std::size_t kAhead = 32;
+constexpr std::size_t kMostAhead = 64;
+/// Bodies are in memory for these; the largest has 64 KiB.
+constexpr std::size_t kMostInHand = 512;
+/// In one claim. More webhooks make a long statement, more deliveries a long transaction.
+constexpr std::size_t kWebhooksPerClaim = 64;
+constexpr std::size_t kDeliveriesPerClaim = 256;
+/// A webhook that is disabled or deleted is looked at no more often.
+constexpr milliseconds kHeldPause{250};
+/// A row of a transaction that commits late may be due that much before one that was claimed already.
+constexpr std::int64_t kLateCommit = 5'000'000;
+constexpr double kJitter = 0.2;
+
+}  // namespace
+
+WebhookEndpoints::WebhookEndpoints(std::size_t workers, std::function<double()> random)
+    : workers_(workers), random_(std::move(random)) {}
+
+void WebhookEndpoints::note_owed(const OwedWebhook& webhook, Clock::time_point now) {
+  const bool known = endpoints_.contains(webhook.webhook_id);
+  Endpoint& endpoint = endpoints_[webhook.webhook_id];
+  if (!endpoint.gone) endpoint.state = webhook.state;
+  endpoint.concurrency = webhook.concurrency;
+  endpoint.rate_limit = webhook.rate_limit;
+  endpoint.timeout = webhook.timeout;
+  if (!known || webhook.failures == 0 || webhook.failures > endpoint.failures) {
+    // Our own knowledge, unless there is none, its owner has changed it, or another relay has tried meanwhile.
+    if (endpoint.running == 0) {
+      endpoint.failures = webhook.failures;
+      endpoint.backs_off_until = now + std::max(webhook.backs_off_for, milliseconds{0});
+    }
+  }
+  note_due(webhook.webhook_id, now + std::max(webhook.due_in, milliseconds{0}));
+  if (webhook.due_in < milliseconds{0}) endpoint.due_from = 0;  // it may lie before what was claimed last
+}
+
+void WebhookEndpoints::note_due(std::int64_t webhook_id, Clock::time_point at) {
+  Endpoint& endpoint = endpoints_[webhook_id];
+  endpoint.due = std::min(endpoint.due, at);
+}
+
+void WebhookEndpoints::note_disabled(std::int64_t webhook_id) {
+  endpoints_[webhook_id].gone = false;
+}
+
+std::size_t WebhookEndpoints::depth(const Endpoint& endpoint) const {
+  if (endpoint.failures >= kFailuresToBackOff || endpoint.state != OwedWebhook::State::enabled) return 1;
+  if (!endpoint.proven || endpoint.failures > 0) return endpoint.concurrency;
+  if (endpoint.rate_limit > 0) {  // what 10 ms allow
+    return std::min(std::max<std::size_t>(static_cast<std::size_t>(endpoint.rate_limit) / 100, 1), kMostAhead);
+  }
+  return std::max(endpoint.concurrency, std::min(endpoint.concurrency * kAhead, kMostAhead));
+}
+
+/// Endpoints that are not proven may hang: they never get the last quarter of the workers, failing ones not even the
+/// second half.
+std::size_t WebhookEndpoints::free_workers(const Endpoint& endpoint) const {
+  const std::size_t limit = endpoint.failures > 0 ? workers_ / 2 : workers_ * 3 / 4;
+  if (endpoint.proven) return kMostInHand;
+  return std::max<std::size_t>(limit, 1) - std::min(std::max<std::size_t>(limit, 1), risky_);
+}
+
+std::size_t WebhookEndpoints::wanted(const Endpoint& endpoint, Clock::time_point now, Clock::time_point& next) const {
+  const auto at = std::max({endpoint.due, endpoint.may_start_at,
+                            endpoint.failures >= kFailuresToBackOff ? endpoint.backs_off_until : endpoint.due});
+  if (endpoint.due == Clock::time_point::max()) return 0;
+  if (at > now) {
+    next = std::min(next, at);
+    return 0;
+  }
+  const std::size_t most = depth(endpoint);
+  const std::size_t in_hand = endpoint.running + endpoint.ready.size();
+  if (in_hand >= most || (in_hand > most / 2 && !endpoint.ready.empty())) return 0;
+  return std::min(most - in_hand, free_workers(endpoint));
+}
+
+std::vector<ClaimWish> WebhookEndpoints::choose(const std::function<bool(std::int64_t)>& owns, Clock::time_point now,
+                                                Clock::time_point& next) {
+  wants_look_ = false;
+  std::vector<ClaimWish> wishes;
+  std::size_t room = kMostInHand - std::min(kMostInHand, in_hand());
+  std::size_t risky = risky_;
+  auto entry = endpoints_.upper_bound(last_chosen_);
+  for (std::size_t seen = 0; seen < endpoints_.size() && room > 0 && wishes.size() < kWebhooksPerClaim; ++seen) {
+    if (entry == endpoints_.end()) entry = endpoints_.begin();
+    auto& [webhook_id, endpoint] = *entry++;
+    if (!owns(webhook_id)) {
+      endpoint.success_noted = false;
+      continue;
+    }
+    std::size_t count = std::min(wanted(endpoint, now, next), room);
+    if (count > 0 && !endpoint.proven) {
+      // Those chosen just now count, too.
+      std::swap(risky, risky_);
+      count = std::min(count, free_workers(endpoint));
+      std::swap(risky, risky_);
+      risky += count;
+    }
+    if (count == 0) continue;
+    wishes.push_back({webhook_id, endpoint.state, count, endpoint.due_from});
+    room -= count;
+    last_chosen_ = webhook_id;
+  }
+  const std::size_t each = std::max<std::size_t>(kDeliveriesPerClaim / std::max<std::size_t>(wishes.size(), 1), 1);
+  for (ClaimWish& wish : wishes) wish.count = std::min(wish.count, each);
+  return wishes;
+}
+
+milliseconds WebhookEndpoints::longest_timeout(const std::vector<ClaimWish>& wishes, milliseconds otherwise) const {
+  for (const ClaimWish& wish : wishes) {
+    otherwise = std::max(otherwise, endpoints_.at(wish.webhook_id).timeout.value_or(milliseconds{0}));
+  }
+  return otherwise;
+}
+
+void WebhookEndpoints::claimed(const std::vector<ClaimWish>& wishes, std::vector<ClaimedDelivery> deliveries,
+                               Clock::time_point now) {
+  std::map<std::int64_t, std::size_t> got;
+  for (ClaimedDelivery& delivery : deliveries) {
+    Endpoint& endpoint = endpoints_[delivery.webhook_id];
+    ++got[delivery.webhook_id];
+    endpoint.due_from = std::max<std::int64_t>(delivery.due_at - kLateCommit, 0);
+    endpoint.ready.push_back(std::move(delivery));
+    ++waiting_;
+  }
+  for (const ClaimWish& wish : wishes) {
+    Endpoint& endpoint = endpoints_[wish.webhook_id];
+    const bool more = got[wish.webhook_id] == wish.count;
+    endpoint.due = more ? now : Clock::time_point::max();
+    if (wish.state != OwedWebhook::State::enabled && more) endpoint.due = now + kHeldPause;
+    if (wish.state == OwedWebhook::State::deleted) endpoint.due = now + kHeldPause;
+    if (endpoint.rate_limit > 0) {
+      const auto pace = std::chrono::nanoseconds(std::chrono::seconds(1)) / endpoint.rate_limit;
+      endpoint.may_start_at = std::max(endpoint.may_start_at, now) + pace * static_cast<int>(got[wish.webhook_id]);
+    }
+    queue_ready(endpoint);
+  }
+}
+
+void WebhookEndpoints::queue_ready(Endpoint& endpoint) {
+  while (!endpoint.ready.empty() && endpoint.running < endpoint.concurrency) {
+    startable_.push_back(std::move(endpoint.ready.front()));
+    endpoint.ready.pop_front();
+    --waiting_;
+    ++running_;
+    ++endpoint.running;
+    if (endpoint.proven) continue;
+    ++endpoint.risky;
+    ++risky_;
+  }
+}
+
+std::optional<ClaimedDelivery> WebhookEndpoints::start() {
+  if (startable_.empty()) return std::nullopt;
+  ClaimedDelivery delivery = std::move(startable_.front());
+  startable_.pop_front();
+  return delivery;
+}
+
+EndpointHealth WebhookEndpoints::finished(std::int64_t webhook_id, const Result& result, Clock::time_point now) {
+  Endpoint& endpoint = endpoints_[webhook_id];
+  --running_;
+  --endpoint.running;
+  if (endpoint.risky > 0) {
+    --endpoint.risky;
+    --risky_;
+  }
+  EndpointHealth health;
+  health.was_failing = endpoint.failures > 0 || !endpoint.success_noted;
+  endpoint.proven = result.succeeded && result.duration < kSlow;
+  if (!endpoint.proven) give_back_ready(endpoint);
+  if (result.succeeded) {
+    endpoint.failures = 0;
+    endpoint.success_noted = true;
+    endpoint.backs_off_until = now;
+  } else {
+    health.failures = ++endpoint.failures;
+    endpoint.success_noted = false;
+    if (endpoint.failures >= kFailuresToBackOff) {
+      health.backs_off_for = std::max(back_off(endpoint.failures), result.retry_after.value_or(milliseconds{0}));
+      endpoint.backs_off_until = now + health.backs_off_for;
+    }
+    if (result.gone) {
+      endpoint.gone = true;
+      endpoint.state = OwedWebhook::State::disabled;
+    }
+  }
+  queue_ready(endpoint);
+  // An endpoint that has more is about to run dry, or a worker is free that others could not have.
+  const bool dry = endpoint.due <= now && endpoint.ready.size() <= depth(endpoint) / 2;
+  if (dry || !result.succeeded) wants_look_ = true;
+  return health;
+}
+
+milliseconds WebhookEndpoints::back_off(std::int64_t failures) {
+  const auto doublings = std::clamp<std::int64_t>(failures - kFailuresToBackOff, 0, 10);
+  const auto plain = std::min(kFirstBackOff * (std::int64_t{1} << doublings), kLongestBackOff);
+  return std::chrono::duration_cast<milliseconds>(plain * (1 - kJitter + 2 * kJitter * random_()));
+}
+
+void WebhookEndpoints::give_back_ready(Endpoint& endpoint) {
+  if (endpoint.ready.empty()) return;
+  waiting_ -= endpoint.ready.size();
+  std::ranges::move(endpoint.ready, std::back_inserter(returned_));
+  endpoint.ready.clear();
+  endpoint.due = Clock::time_point::min();
+  endpoint.due_from = 0;
+}
+
+void WebhookEndpoints::return_all() {
+  for (auto& [webhook_id, endpoint] : endpoints_) give_back_ready(endpoint);
+  for (ClaimedDelivery& delivery : startable_) {
+    Endpoint& endpoint = endpoints_[delivery.webhook_id];
+    --endpoint.running;
+    --running_;
+    if (endpoint.risky > 0) {
+      --endpoint.risky;
+      --risky_;
+    }
+    returned_.push_back(std::move(delivery));
+  }
+  startable_.clear();
+}
+
+std::vector<ClaimedDelivery> WebhookEndpoints::take_returned() {
+  return std::exchange(returned_, {});
+}
+
+}  // namespace gamepicker

@@ -1,0 +1,212 @@
+#include "relay/webhook_endpoints.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+namespace gamepicker {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = WebhookEndpoints::Clock;
+
+/// A queue in memory that gives what is wished for.
+struct EndpointsFixture {
+  WebhookEndpoints endpoints{8, [] { return 0.5; }};  // no jitter
+  Clock::time_point now = Clock::now();
+  Clock::time_point next = Clock::time_point::max();
+  std::map<std::int64_t, std::size_t> queued;
+  std::uint64_t last_id = 0;
+
+  void owe(std::int64_t id, std::size_t count, OwedWebhook webhook = {}) {
+    queued[id] += count;
+    webhook.webhook_id = id;
+    endpoints.note_owed(webhook, now);
+  }
+  std::vector<ClaimWish> choose() {
+    next = Clock::time_point::max();
+    return endpoints.choose([](std::int64_t) { return true; }, now, next);
+  }
+  /// Claims what is wanted; returns how many it gave.
+  std::size_t claim() {
+    const auto wishes = choose();
+    std::vector<ClaimedDelivery> given;
+    for (const ClaimWish& wish : wishes) {
+      for (std::size_t i = 0; i < wish.count && queued[wish.webhook_id] > 0; ++i, --queued[wish.webhook_id]) {
+        ClaimedDelivery delivery;
+        delivery.delivery_id = ++last_id;
+        delivery.webhook_id = wish.webhook_id;
+        given.push_back(delivery);
+      }
+    }
+    const std::size_t count = given.size();
+    endpoints.claimed(wishes, std::move(given), now);
+    return count;
+  }
+  EndpointHealth finish(std::int64_t id, bool succeeded, std::chrono::milliseconds duration = 1ms) {
+    return endpoints.finished(id, {.succeeded = succeeded, .gone = false, .duration = duration, .retry_after = {}},
+                              now);
+  }
+  /// One delivery of a webhook that has never been heard of, or waits for its turn, sent with this result.
+  EndpointHealth attempt(std::int64_t id, bool succeeded) {
+    BOOST_REQUIRE(endpoints.start());
+    return finish(id, succeeded);
+  }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(webhook_endpoints, EndpointsFixture)
+
+BOOST_AUTO_TEST_CASE(an_unknown_endpoint_gets_one_delivery_a_proven_one_some_ahead) {
+  owe(1, 100);
+  BOOST_TEST(claim() == 1u);
+  BOOST_TEST(claim() == 0u);
+  attempt(1, true);
+  BOOST_TEST(claim() > 8u);
+  BOOST_TEST(endpoints.startable() == 1u);  // still one at a time
+}
+
+BOOST_AUTO_TEST_CASE(at_most_concurrency_requests_are_under_way) {
+  owe(1, 100, {.concurrency = 3});
+  BOOST_TEST(claim() == 3u);
+  for (int i = 0; i < 3; ++i) attempt(1, true);
+  claim();
+  for (int i = 0; i < 3; ++i) BOOST_TEST(endpoints.start().has_value());
+  BOOST_TEST(!endpoints.start());
+  finish(1, true);
+  BOOST_TEST(endpoints.start().has_value());
+  BOOST_TEST(!endpoints.start());
+}
+
+BOOST_AUTO_TEST_CASE(what_was_claimed_ahead_of_a_failing_or_slow_endpoint_is_given_back) {
+  for (const bool fails : {true, false}) {
+    const std::int64_t id = fails ? 1 : 2;
+    owe(id, 20);
+    claim();
+    attempt(id, true);
+    const std::size_t claimed = claim();
+    BOOST_REQUIRE(endpoints.start());
+    finish(id, !fails, fails ? 1ms : 300ms);
+    BOOST_TEST(endpoints.take_returned().size() == claimed - 1);
+    BOOST_TEST(endpoints.in_hand() == 0u);
+    BOOST_TEST(claim() == 0u);  // the queue here does not take anything back
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_endpoint_that_fails_three_times_backs_off_as_a_whole_with_one_probe_at_a_time) {
+  owe(1, 100, {.concurrency = 4});
+  BOOST_TEST(claim() == 4u);
+  EndpointHealth health;
+  for (int i = 0; i < 3; ++i) {
+    BOOST_REQUIRE(endpoints.start());
+    health = finish(1, false);
+  }
+  BOOST_TEST(health.failures == 3);
+  BOOST_TEST((health.backs_off_for == 1s));
+  BOOST_REQUIRE(endpoints.start());
+  finish(1, false);
+  BOOST_TEST(claim() == 0u);
+  BOOST_TEST((next == now + 2s));
+  now += 2s;
+  BOOST_TEST(claim() == 1u);
+  BOOST_TEST(claim() == 0u);
+  BOOST_TEST((attempt(1, false).backs_off_for == 4s));
+  now += 4s;
+  BOOST_TEST(claim() == 1u);
+  health = attempt(1, true);
+  BOOST_TEST(health.failures == 0);
+  BOOST_TEST(health.was_failing);
+  BOOST_TEST(claim() > 4u);
+}
+
+BOOST_AUTO_TEST_CASE(the_back_off_ends_at_a_minute_and_retry_after_makes_it_longer) {
+  owe(1, 1000, {.failures = 40});
+  BOOST_TEST(claim() == 1u);
+  BOOST_TEST((attempt(1, false).backs_off_for == 60s));
+  now += 60s;
+  claim();
+  BOOST_REQUIRE(endpoints.start());
+  const auto health = endpoints.finished(1, {.succeeded = false, .duration = 1ms, .retry_after = 10min}, now);
+  BOOST_TEST((health.backs_off_for == 10min));
+}
+
+BOOST_AUTO_TEST_CASE(a_back_off_outlives_the_relay) {
+  owe(1, 5, {.failures = 7, .backs_off_for = 9s});
+  BOOST_TEST(claim() == 0u);
+  now += 9s;
+  BOOST_TEST(claim() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(hanging_endpoints_never_get_all_workers) {
+  for (std::int64_t id = 1; id <= 20; ++id) owe(id, 10);
+  BOOST_TEST(claim() == 6u);  // three quarters of eight
+  owe(21, 10);
+  BOOST_TEST(claim() == 0u);
+  for (std::int64_t id = 1; id <= 6; ++id) {
+    BOOST_REQUIRE(endpoints.start());
+    finish(id, true);
+  }
+  BOOST_TEST(claim() > 6u);  // proven ones are not held to it
+}
+
+BOOST_AUTO_TEST_CASE(failing_endpoints_get_half_of_the_workers) {
+  for (std::int64_t id = 1; id <= 20; ++id) owe(id, 10, {.failures = 1});
+  BOOST_TEST(claim() == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(a_rate_limit_spaces_the_claims) {
+  owe(1, 100, {.rate_limit = 10});
+  int sent = 0;
+  for (int tick = 0; tick < 200; ++tick, now += 5ms) {  // one second
+    claim();
+    if (!endpoints.start()) continue;
+    finish(1, true);
+    ++sent;
+  }
+  BOOST_TEST(sent == 10);
+}
+
+BOOST_AUTO_TEST_CASE(every_webhook_has_its_turn) {
+  for (std::int64_t id = 1; id <= 200; ++id) {
+    owe(id, 1, {.concurrency = 1});
+  }
+  std::map<std::int64_t, int> served;
+  for (int i = 0; i < 400 && served.size() < 200; ++i) {
+    claim();
+    while (const auto delivery = endpoints.start()) {
+      finish(delivery->webhook_id, true);
+      ++served[delivery->webhook_id];
+    }
+  }
+  BOOST_TEST(served.size() == 200u);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_is_claimed_after_a_410_until_the_database_knows) {
+  owe(1, 10);
+  claim();
+  BOOST_REQUIRE(endpoints.start());
+  endpoints.finished(1, {.succeeded = false, .gone = true, .duration = 1ms, .retry_after = {}}, now);
+  owe(1, 0);  // read before the outcome was recorded
+  const auto wishes = choose();
+  BOOST_TEST((wishes.empty() || wishes[0].state == OwedWebhook::State::disabled));
+  endpoints.note_disabled(1);
+  owe(1, 0, {.state = OwedWebhook::State::enabled});  // enabled again
+  BOOST_TEST((choose().at(0).state == OwedWebhook::State::enabled));
+}
+
+BOOST_AUTO_TEST_CASE(only_its_owner_claims_a_webhook) {
+  owe(1, 10);
+  BOOST_TEST(endpoints.choose([](std::int64_t) { return false; }, now, next).empty());
+}
+
+BOOST_AUTO_TEST_CASE(at_the_end_all_that_was_not_started_is_returned) {
+  owe(1, 100, {.concurrency = 2});
+  claim();
+  BOOST_REQUIRE(endpoints.start());
+  endpoints.return_all();
+  BOOST_TEST(endpoints.take_returned().size() == 1u);
+  BOOST_TEST(endpoints.in_hand() == 1u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace gamepicker
