@@ -15,8 +15,8 @@ constexpr milliseconds kBreath{50};
 constexpr std::size_t kBatch = 500;
 
 // The lock ends with the session, too.
-constexpr char kTakeTurn[] = "SELECT COALESCE(GET_LOCK(CONCAT('retention.', MD5(DATABASE())), 0), 0)";
-constexpr char kEndTurn[] = "SELECT COALESCE(RELEASE_LOCK(CONCAT('retention.', MD5(DATABASE()))), 0)";
+constexpr char kTakeTurn[] = "SELECT COALESCE(GET_LOCK(CONCAT('retention.', LEFT(SHA2(DATABASE(), 256), 32)), 0), 0)";
+constexpr char kEndTurn[] = "SELECT COALESCE(RELEASE_LOCK(CONCAT('retention.', LEFT(SHA2(DATABASE(), 256), 32))), 0)";
 
 /// Thrown through a clean-up to end it early.
 struct Stopped {};
