@@ -53,9 +53,7 @@ BOOST_AUTO_TEST_CASE(webhooks_get_the_event_broadcast_and_nothing_is_written_whe
   BOOST_TEST(event_data_of("broadcast") == R"({"channel":"orders","event":"OrderCreated","data":{"n":1}})");
   BOOST_TEST(one("SELECT COUNT(*) FROM webhook_queue") == "1");
   // The timestamp of relay events is epoch milliseconds.
-  BOOST_TEST(one("SELECT body REGEXP '^.{\"event\":\"broadcast\",\"timestamp\":[0-9]{13},\"data\"' FROM events "
-                 "WHERE type = 'broadcast'") == "0");
-  BOOST_TEST(one("SELECT body LIKE '{\"event\":\"broadcast\",\"timestamp\":1%,\"data\":%' FROM events "
+  BOOST_TEST(one("SELECT body REGEXP '^[{]\"event\":\"broadcast\",\"timestamp\":1[0-9]{12},\"data\":' FROM events "
                  "WHERE type = 'broadcast'") == "1");
 }
 
