@@ -168,13 +168,13 @@ BOOST_AUTO_TEST_CASE(a_subscriber_that_names_its_offset_gets_the_changes_it_miss
   expect(*bob, "joined", "carol");
 }
 
-BOOST_AUTO_TEST_CASE(thousands_of_channels_of_a_dead_relay_do_not_hold_up_newcomers) {
+BOOST_AUTO_TEST_CASE(a_thousand_channels_of_a_dead_relay_do_not_hold_up_newcomers) {
   database.execute(
       "INSERT INTO presence_members (channel, user_id, relay_id, info) SELECT CONCAT('presence-', n.value), 'u', 'dead', "
-      "'{}' FROM JSON_TABLE(CONCAT('[0', REPEAT(',0', 2999), ']'), '$[*]' COLUMNS (value FOR ORDINALITY)) n");
+      "'{}' FROM JSON_TABLE(CONCAT('[0', REPEAT(',0', 1199), ']'), '$[*]' COLUMNS (value FOR ORDINALITY)) n");
   // Some, not all, are gone when the burial has begun and a newcomer has been answered.
   BOOST_TEST_REQUIRE(
-      waits_until([&] { return database.value("SELECT COUNT(*) < 2990 FROM presence_members") == "1"; }));
+      waits_until([&] { return database.value("SELECT COUNT(*) < 1190 FROM presence_members") == "1"; }));
   auto alice = enter(*relay, "alice");
   BOOST_TEST(database.value("SELECT COUNT(*) > 100 FROM presence_members") == "1");
   BOOST_TEST(waits_until([&] { return database.value("SELECT COUNT(*) FROM presence_members") == "1"; }));
