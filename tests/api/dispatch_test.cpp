@@ -7,7 +7,7 @@ BOOST_FIXTURE_TEST_SUITE(dispatch, ApiFixture)
 
 BOOST_AUTO_TEST_CASE(health_is_ok_and_ready_tells_the_schema) {
   BOOST_TEST(call("GET", "/health").body == R"({"status":"ok","message":"Jackbox Game Picker API is running"})");
-  BOOST_TEST(call("GET", "/health/ready").body == R"({"status":"ready","database":"ok","schema":5})");
+  BOOST_TEST(call("GET", "/health/ready").body == R"({"status":"ready","database":"ok","schema":6})");
 }
 
 BOOST_AUTO_TEST_CASE(without_a_database_health_stays_ok_and_the_rest_is_503) {
