@@ -9,13 +9,13 @@
 #include <vector>
 
 #include "relay/attempt_finisher.hpp"
+#include "relay/delivery_request.hpp"
 #include "relay/failpoint.hpp"
 #include "relay/retry_schedule.hpp"
 #include "relay/webhook_endpoints.hpp"
 #include "relay/webhook_queue.hpp"
 #include "relay/webhook_sender.hpp"
 #include "relay/webhook_senders.hpp"
-#include "shared/json_reader.hpp"
 #include "shared/log.hpp"
 #include "shared/secret_box.hpp"
 
@@ -35,8 +35,10 @@ constexpr milliseconds kLookAtAllEvery{2'000};
 /// view.
 constexpr int kLookAtAllShare = 50;
 constexpr milliseconds kSuspiciousPause{100};
+/// What is due so soon is done at once, in one look.
+constexpr milliseconds kAbout{50};
 /// For the metrics.
-constexpr milliseconds kNoteBacklogEvery{5'000};
+constexpr milliseconds kNoteBacklogEvery{10'000};
 constexpr milliseconds kFirstBackOff{100};
 constexpr milliseconds kLongestBackOff{2'000};
 /// Outcomes waiting for the database beyond which nothing more is claimed.
@@ -63,7 +65,6 @@ class WebhookService::Impl {
   void note_backlog();
   void send_all();
   AttemptOutcome deliver(const ClaimedDelivery& delivery);
-  WebhookRequest make_request(const ClaimedDelivery& delivery) const;
   void hand_over(AttemptOutcome outcome);
   void count(AttemptOutcome::Kind kind);
   void recorded(const std::vector<AttemptOutcome>& batch);
@@ -181,12 +182,13 @@ void WebhookService::Impl::schedule() {
 /// One look at the queue; returns how long to sleep unless woken.
 milliseconds WebhookService::Impl::look() {
   auto now = Clock::now();
-  if (now >= look_at_senders_at_ || !senders_.registered()) {
+  const auto about_now = now + kAbout;
+  if (about_now >= look_at_senders_at_ || !senders_.registered()) {
     senders_.look();
     look_at_senders_at_ = now + (senders_.suspicious() ? kSuspiciousPause : kLookAtAllEvery);
   }
   give_back();
-  if (now >= look_at_all_at_) look_at_all();
+  if (about_now >= look_at_all_at_) look_at_all();
   const auto added = queue_.added();
   now = Clock::now();
   {
@@ -287,7 +289,7 @@ AttemptOutcome WebhookService::Impl::deliver(const ClaimedDelivery& delivery) {
   WebhookResponse response;
   std::optional<WebhookRequest> request;
   try {
-    request = make_request(delivery);
+    request = delivery_request(delivery, box_, config_.webhook_timeout);
   } catch (const std::exception&) {
     response.error = "What is stored of the webhook cannot be decrypted";
   }
@@ -321,28 +323,6 @@ AttemptOutcome WebhookService::Impl::deliver(const ClaimedDelivery& delivery) {
                                         .retry_after = response.retry_after},
                                        Clock::now());
   return outcome;
-}
-
-WebhookRequest WebhookService::Impl::make_request(const ClaimedDelivery& delivery) const {
-  const WebhookSettings& settings = *delivery.settings;
-  WebhookRequest request{.delivery_id = delivery.delivery_id,
-                         .webhook_id = delivery.webhook_id,
-                         .attempt = delivery.attempt,
-                         .method = settings.method,
-                         .url = settings.url,
-                         .headers = {},
-                         .secrets = {box_.open(settings.sealed_secret)},
-                         .event_type = delivery.event_type,
-                         .body = delivery.body,
-                         .timeout = settings.timeout.value_or(config_.webhook_timeout)};
-  if (!settings.previous_sealed_secret.empty()) request.secrets.push_back(box_.open(settings.previous_sealed_secret));
-  if (!settings.sealed_headers.empty()) {
-    const JsonObject headers = JsonObject::parse(box_.open(settings.sealed_headers));
-    for (const std::string& name : headers.names()) {
-      request.headers.emplace_back(name, headers.text(name, SIZE_MAX).value_or(""));
-    }
-  }
-  return request;
 }
 
 /// The webhook's next delivery has not waited for this: it may start as soon as the last answer is there.
