@@ -74,7 +74,9 @@ std::vector<Group> groups() {
       {"picker", {picker_routes()}},
       {"stats", {health_routes(), stats_routes()}},
       {"votes", {votes_routes()}},
-      {"webhooks", {webhooks_routes(), broadcast_routes()}},
+      {"webhooks",
+       {webhooks_routes(), webhook_deliveries_routes(), webhook_status_routes(), webhook_events_routes(),
+        broadcast_routes()}},
   };
 }
 
@@ -84,6 +86,7 @@ Api::Api(const Config& configuration)
     : config(configuration),
       admins(admins_of(config)),
       secrets(config.secret_key),
+      addresses(config),
       nudge(config.relay_nudge),
       tokens(config.jwt_secret),
       database(config, [this] { nudge.send(); }),

@@ -9,6 +9,7 @@
 
 #include "handlers/db.hpp"
 #include "handlers/http.hpp"
+#include "shared/address_guard.hpp"
 #include "shared/config.hpp"
 #include "shared/nudge.hpp"
 #include "shared/secret_box.hpp"
@@ -25,6 +26,7 @@ class Api {
   const Config config;
   const std::map<std::string, std::string> admins;  ///< name -> key
   const SecretBox secrets;
+  const AddressPolicy addresses;  ///< where webhooks may be sent to
   const Nudge nudge;
   TokenAuthority tokens;
   db::Database database;
@@ -63,6 +65,9 @@ std::span<const Route> sessions_routes();
 std::span<const Route> session_votes_routes();
 std::span<const Route> stats_routes();
 std::span<const Route> votes_routes();
+std::span<const Route> webhook_deliveries_routes();
+std::span<const Route> webhook_events_routes();
+std::span<const Route> webhook_status_routes();
 std::span<const Route> webhooks_routes();
 
 /// The favor_bias of a body, -1, 0 or 1, for games and packs alike; throws HttpError 400.

@@ -1,100 +1,66 @@
-#include <algorithm>
-#include <cctype>
-
-#include <Poco/Exception.h>
-#include <Poco/URI.h>
-#include <arpa/inet.h>
-
-#include "handlers/api.hpp"
 #include "handlers/outbox.hpp"
-#include "shared/events.hpp"
+#include "handlers/webhook_fields.hpp"
 #include "shared/json_writer.hpp"
 
 namespace gamepicker {
 namespace {
 
-// Column widths of webhooks in sql/001_initial.sql; a sealed secret of this length fits its column.
-constexpr std::size_t kMaxName = 100;
-constexpr std::size_t kMaxUrl = 2000;
-constexpr std::size_t kMaxSecret = 128;
-constexpr std::size_t kMaxPatterns = 50;
-
-/// The fields of a request; what was not given is empty.
-struct WebhookFields {
-  std::optional<std::string> name;
-  std::optional<std::string> url;
-  std::optional<std::string> secret;
-  std::optional<std::vector<std::string>> events;
-  std::optional<bool> enabled;
-};
-
-/// A name as DNS has it, or an address. Poco alone reads "[[]]example.com" as the host "[".
-bool is_host(const std::string& host) {
-  in6_addr address;
-  if (inet_pton(AF_INET6, host.c_str(), &address) == 1) return true;
-  return !host.empty() && std::ranges::all_of(host, [](unsigned char c) {
-    return (c < 0x80 && std::isalnum(c) != 0) || c == '.' || c == '-' || c == '_';
-  });
-}
-
-bool is_http_url(const std::string& text) {
-  try {
-    const Poco::URI url(text);
-    return (url.getScheme() == "http" || url.getScheme() == "https") && is_host(url.getHost()) &&
-           std::ranges::none_of(text, [](unsigned char c) { return c <= 0x20 || c == 0x7f; });
-  } catch (const Poco::Exception&) {
-    return false;
-  }
-}
-
-WebhookFields read_fields(const Request& request) {
-  const JsonObject body = request.json();
-  WebhookFields fields;
-  fields.name = body.text("name", kMaxName);
-  fields.url = body.text("url", kMaxUrl);
-  fields.secret = body.text("secret", kMaxSecret);
-  if (body.has("events") && !body.is_null("events")) {
-    if (!body.is_array("events")) throw HttpError(400, "events must be an array");
-    fields.events = body.text_list("events", kMaxName);
-  }
-  fields.enabled = body.boolean("enabled");
-  return fields;
-}
-
-/// Checks what was given, whether all of it or a part.
-void check_fields(const WebhookFields& fields) {
-  if (fields.name && fields.name->empty()) throw HttpError(400, "name must not be empty");
-  if (fields.secret && fields.secret->empty()) throw HttpError(400, "secret must not be empty");
-  if (fields.url && !is_http_url(*fields.url)) throw HttpError(400, "Invalid URL format");
-  if (!fields.events) return;
-  if (fields.events->empty()) throw HttpError(400, "events must not be empty");
-  if (fields.events->size() > kMaxPatterns) throw HttpError(400, "events must have at most 50 entries");
-  for (const std::string& pattern : *fields.events) {
-    if (!is_known_event_pattern(pattern)) throw HttpError(400, "Unknown event type: " + pattern);
-  }
-}
+#define WEBHOOK_COLUMNS                                                                           \
+  "id, name, url, enabled, created_at, disabled_reason, method, sealed_headers, retry_attempts, " \
+  "retry_delay_ms, timeout_ms, rate_limit, concurrency, sealed_secret FROM webhooks "
 
 constexpr char kGetPatterns[] = "SELECT pattern FROM webhook_patterns WHERE webhook_id = ? ORDER BY position";
+constexpr char kGetChannels[] = "SELECT pattern FROM webhook_channels WHERE webhook_id = ? ORDER BY position";
 
-#define WEBHOOK_COLUMNS "id, name, url, enabled, created_at, disabled_reason FROM webhooks "
+/// One row of WEBHOOK_COLUMNS; the secret behind it is left to the caller.
+Webhook read_webhook(db::Transaction& tx, db::Rows& row) {
+  Webhook webhook;
+  webhook.id = row.integer();
+  webhook.name = row.text();
+  webhook.url = row.text();
+  webhook.enabled = row.integer() == 1;
+  webhook.created_at = row.time();
+  webhook.disabled_reason = row.maybe_text();
+  webhook.method = row.text();
+  webhook.sealed_headers = row.maybe_text();
+  webhook.retry_attempts = row.maybe_integer();
+  webhook.retry_delay_ms = row.maybe_integer();
+  webhook.timeout_ms = row.maybe_integer();
+  webhook.rate_limit = row.maybe_integer();
+  webhook.concurrency = row.integer();
+  for (db::Rows pattern = tx.query(kGetPatterns, webhook.id); pattern.next();) webhook.events.push_back(pattern.text());
+  for (db::Rows channel = tx.query(kGetChannels, webhook.id); channel.next();) {
+    webhook.channels.push_back(channel.text());
+  }
+  return webhook;
+}
 
-/// Reads one row of WEBHOOK_COLUMNS; the members without the braces. The secret is in none of them.
-void write_members(JsonWriter& json, db::Transaction& tx, db::Rows& row) {
-  const std::int64_t id = row.integer();
-  json.field("id", id).field("name", row.text()).field("url", row.text()).key("events").begin_array();
-  for (db::Rows patterns = tx.query(kGetPatterns, id); patterns.next();) json.value(patterns.text());
-  json.end_array().field("enabled", row.integer() == 1).field("created_at", row.time());
-  json.field("disabled_reason", row.maybe_text());
+void write_list(JsonWriter& json, std::string_view name, const std::vector<std::string>& texts) {
+  json.key(name).begin_array();
+  for (const std::string& text : texts) json.value(text);
+  json.end_array();
+}
+
+/// The members without the braces. Neither the secret nor a header's value is in any of them.
+void write_members(JsonWriter& json, const Api& api, const Webhook& webhook) {
+  json.field("id", webhook.id).field("name", webhook.name).field("url", webhook.url);
+  write_list(json, "events", webhook.events);
+  json.field("enabled", webhook.enabled).field("created_at", webhook.created_at).field("method", webhook.method);
+  write_list(json, "headers", header_names(api.secrets, webhook.sealed_headers));
+  json.field("disabled_reason", webhook.disabled_reason).field("retryAttempts", webhook.retry_attempts);
+  json.field("retryDelay", webhook.retry_delay_ms).field("timeout", webhook.timeout_ms);
+  write_list(json, "channels", webhook.channels);
+  json.field("rateLimit", webhook.rate_limit).field("concurrency", webhook.concurrency);
 }
 
 constexpr char kGetWebhook[] = "SELECT " WEBHOOK_COLUMNS "WHERE id = ?";
 
-std::string webhook_json(db::Transaction& tx, std::int64_t id, std::string_view message = {}) {
+std::string webhook_json(const Api& api, db::Transaction& tx, std::int64_t id, std::string_view message = {}) {
   db::Rows row = tx.query(kGetWebhook, id);
   if (!row.next()) throw HttpError(404, "Webhook not found");
   JsonWriter json;
   json.begin_object();
-  write_members(json, tx, row);
+  write_members(json, api, read_webhook(tx, row));
   if (!message.empty()) json.field("message", message);
   json.end_object();
   return json.take();
@@ -108,7 +74,7 @@ Response list_webhooks(Api& api, const Request&) {
     json.begin_array();
     for (db::Rows row = tx.query(kListWebhooks); row.next();) {
       json.begin_object();
-      write_members(json, tx, row);
+      write_members(json, api, read_webhook(tx, row));
       json.end_object();
     }
     json.end_array();
@@ -117,71 +83,114 @@ Response list_webhooks(Api& api, const Request&) {
 }
 
 Response get_webhook(Api& api, const Request& request) {
-  return api.database.snapshot([&](db::Transaction& tx) { return json_response(200, webhook_json(tx, request.id())); });
+  return api.database.snapshot(
+      [&](db::Transaction& tx) { return json_response(200, webhook_json(api, tx, request.id())); });
 }
 
+constexpr char kDeletePatterns[] = "DELETE FROM webhook_patterns WHERE webhook_id = ?";
+constexpr char kDeleteChannels[] = "DELETE FROM webhook_channels WHERE webhook_id = ?";
 constexpr char kInsertPattern[] =
     "INSERT IGNORE INTO webhook_patterns (webhook_id, pattern, position) VALUES (?, ?, ?)";
+constexpr char kInsertChannel[] =
+    "INSERT IGNORE INTO webhook_channels (webhook_id, pattern, like_pattern, position) VALUES (?, ?, ?, ?)";
 
-void insert_patterns(db::Transaction& tx, std::int64_t id, const std::vector<std::string>& patterns) {
+void insert_lists(db::Transaction& tx, const Webhook& webhook, const WebhookFields& fields) {
   int position = 0;
-  for (const std::string& pattern : patterns) tx.execute(kInsertPattern, id, pattern, position++);
+  if (fields.has_events) {
+    for (const std::string& pattern : webhook.events) tx.execute(kInsertPattern, webhook.id, pattern, position++);
+  }
+  if (fields.has_channels) {
+    for (const std::string& pattern : webhook.channels) {
+      tx.execute(kInsertChannel, webhook.id, pattern, like_pattern(pattern), position++);
+    }
+  }
 }
 
-constexpr char kInsertWebhook[] = "INSERT INTO webhooks (name, url, sealed_secret, enabled) VALUES (?, ?, ?, ?)";
+constexpr char kInsertWebhook[] =
+    "INSERT INTO webhooks (name, url, enabled, method, sealed_headers, retry_attempts, retry_delay_ms, timeout_ms, "
+    "rate_limit, concurrency, all_channels, sealed_secret) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 Response create_webhook(Api& api, const Request& request) {
-  const WebhookFields fields = read_fields(request);
-  if (!fields.name || fields.name->empty() || !fields.url || fields.url->empty() || !fields.secret ||
-      fields.secret->empty() || !fields.events) {
-    throw HttpError(400, "Missing required fields: name, url, secret, events");
-  }
-  check_fields(fields);
-  const std::string sealed = api.secrets.seal(*fields.secret);
+  const JsonObject body = request.json();
+  check_required_fields(body);
+  Webhook webhook;
+  const WebhookFields fields = read_webhook_fields(api, body, webhook);
+  const std::string sealed = api.secrets.seal(fields.secret.value());
   return api.database.transaction([&](db::Transaction& tx) {
-    tx.execute(kInsertWebhook, *fields.name, *fields.url, sealed, fields.enabled.value_or(true));
-    const std::int64_t id = tx.last_insert_id();
-    insert_patterns(tx, id, *fields.events);
-    return json_response(201, webhook_json(tx, id, "Webhook created successfully"));
+    tx.execute(kInsertWebhook, webhook.name, webhook.url, webhook.enabled, webhook.method, webhook.sealed_headers,
+               webhook.retry_attempts, webhook.retry_delay_ms, webhook.timeout_ms, webhook.rate_limit,
+               webhook.concurrency, webhook.channels.empty(), sealed);
+    webhook.id = tx.last_insert_id();
+    insert_lists(tx, webhook, fields);
+    return json_response(201, webhook_json(api, tx, webhook.id, "Webhook created successfully"));
   });
 }
 
-constexpr char kLockWebhook[] = "SELECT id FROM webhooks WHERE id = ? FOR UPDATE";
-// Enabling clears the reason it was disabled for; a field that was not given is NULL and stays.
+constexpr char kLockSettings[] = "SELECT " WEBHOOK_COLUMNS "WHERE id = ? FOR UPDATE";
 constexpr char kUpdateWebhook[] =
-    "UPDATE webhooks SET name = COALESCE(?, name), url = COALESCE(?, url), sealed_secret = COALESCE(?, sealed_secret), "
-    "disabled_reason = IF(? = 1, NULL, disabled_reason), enabled = COALESCE(?, enabled) WHERE id = ?";
-constexpr char kDeletePatterns[] = "DELETE FROM webhook_patterns WHERE webhook_id = ?";
+    "UPDATE webhooks SET name = ?, url = ?, enabled = ?, disabled_reason = ?, method = ?, sealed_headers = ?, "
+    "retry_attempts = ?, retry_delay_ms = ?, timeout_ms = ?, rate_limit = ?, concurrency = ?, all_channels = ? "
+    "WHERE id = ?";
+// Assignments are made from left to right.
+constexpr char kRotateSecret[] =
+    "UPDATE webhooks SET previous_sealed_secret = sealed_secret, "
+    "previous_secret_until = UTC_TIMESTAMP(3) + INTERVAL 24 HOUR, sealed_secret = ? WHERE id = ?";
+constexpr char kForgetFailures[] =
+    "UPDATE webhook_health SET failures = 0, failing_since = NULL, backoff_until = NULL WHERE webhook_id = ?";
+
+/// Whether it is the same one: setting it again, as a repeated request does, must not push out the one before it.
+bool is_secret(const SecretBox& secrets, const std::string& sealed, const std::string& secret) {
+  try {
+    return secrets.open(sealed) == secret;
+  } catch (const std::runtime_error&) {  // sealed with another key: of no use any more
+    return false;
+  }
+}
 
 Response update_webhook(Api& api, const Request& request) {
-  const WebhookFields fields = read_fields(request);
-  const bool any = fields.name || fields.url || fields.secret || fields.events || fields.enabled;
-  if (any) check_fields(fields);
-  std::optional<std::string> sealed;
-  if (fields.secret) sealed = api.secrets.seal(*fields.secret);
+  const JsonObject body = request.json();
   return api.database.transaction([&](db::Transaction& tx) {
-    const std::int64_t id = request.id();
-    if (!tx.query(kLockWebhook, id).next()) throw HttpError(404, "Webhook not found");
-    if (!any) throw HttpError(400, "No fields to update");
-    tx.execute(kUpdateWebhook, fields.name, fields.url, sealed, fields.enabled, fields.enabled, id);
-    if (fields.events) {
-      tx.execute(kDeletePatterns, id);
-      insert_patterns(tx, id, *fields.events);
+    Webhook webhook;
+    std::string sealed_secret;
+    {
+      db::Rows row = tx.query(kLockSettings, request.id());
+      if (!row.next()) throw HttpError(404, "Webhook not found");
+      webhook = read_webhook(tx, row);
+      sealed_secret = row.text();
     }
-    return json_response(200, webhook_json(tx, id, "Webhook updated successfully"));
+    const std::string old_url = webhook.url;
+    const WebhookFields fields = read_webhook_fields(api, body, webhook);
+    if (!fields.any) throw HttpError(400, "No fields to update");
+    if (fields.enables) webhook.disabled_reason.reset();
+    tx.execute(kUpdateWebhook, webhook.name, webhook.url, webhook.enabled, webhook.disabled_reason, webhook.method,
+               webhook.sealed_headers, webhook.retry_attempts, webhook.retry_delay_ms, webhook.timeout_ms,
+               webhook.rate_limit, webhook.concurrency, webhook.channels.empty(), webhook.id);
+    if (fields.secret && !is_secret(api.secrets, sealed_secret, *fields.secret)) {
+      tx.execute(kRotateSecret, api.secrets.seal(*fields.secret), webhook.id);
+    }
+    if (fields.has_events) tx.execute(kDeletePatterns, webhook.id);
+    if (fields.has_channels) tx.execute(kDeleteChannels, webhook.id);
+    insert_lists(tx, webhook, fields);
+    if (fields.enables || webhook.url != old_url) tx.execute(kForgetFailures, webhook.id);
+    tx.nudge_after_commit();  // what waited for this may be due now
+    return json_response(200, webhook_json(api, tx, webhook.id, "Webhook updated successfully"));
   });
 }
 
+constexpr char kLockWebhook[] = "SELECT url FROM webhooks WHERE id = ? FOR UPDATE";
 constexpr char kDeleteQueued[] = "DELETE FROM webhook_queue WHERE webhook_id = ?";
 constexpr char kDeleteLogs[] = "DELETE FROM webhook_logs WHERE webhook_id = ?";
 constexpr char kDeleteDeliveries[] = "DELETE FROM webhook_deliveries WHERE webhook_id = ?";
+constexpr char kDeleteRecoveries[] = "DELETE FROM webhook_recoveries WHERE webhook_id = ?";
+constexpr char kDeleteHealth[] = "DELETE FROM webhook_health WHERE webhook_id = ?";
 constexpr char kDeleteWebhook[] = "DELETE FROM webhooks WHERE id = ?";
 
 Response delete_webhook(Api& api, const Request& request) {
   return api.database.transaction([&](db::Transaction& tx) {
     const std::int64_t id = request.id();
     if (!tx.query(kLockWebhook, id).next()) throw HttpError(404, "Webhook not found");
-    for (const char* sql : {kDeleteQueued, kDeleteLogs, kDeleteDeliveries, kDeletePatterns, kDeleteWebhook}) {
+    for (const char* sql : {kDeleteQueued, kDeleteLogs, kDeleteDeliveries, kDeleteRecoveries, kDeleteHealth,
+                            kDeletePatterns, kDeleteChannels, kDeleteWebhook}) {
       tx.execute(sql, id);
     }
     JsonWriter json;
@@ -196,53 +205,14 @@ constexpr char kTestData[] =
 
 Response test_webhook(Api& api, const Request& request) {
   return api.database.transaction([&](db::Transaction& tx) {
-    if (!tx.query(kLockWebhook, request.id()).next()) throw HttpError(404, "Webhook not found");
+    {
+      db::Rows row = tx.query(kLockWebhook, request.id());
+      if (!row.next()) throw HttpError(404, "Webhook not found");
+      check_webhook_url(api, row.text());
+    }
     outbox::enqueue_test(tx, {std::string(kWebhookTestChannel), "game.added", kTestData}, request.id());
     return json_response(200,
                          R"({"message":"Test webhook sent","note":"Check webhook_logs table for delivery status"})");
-  });
-}
-
-/// Which log rows a request wants: succeeded or failed ones only, older than an id.
-struct LogFilter {
-  std::int64_t limit = 50;
-  std::int64_t before = INT64_MAX;
-  std::optional<bool> failed;
-};
-
-LogFilter read_log_filter(const Request& request) {
-  LogFilter filter;
-  filter.limit = query_integer(request, "limit", 1, 500).value_or(filter.limit);
-  filter.before = query_integer(request, "before", 1, INT64_MAX).value_or(filter.before);
-  if (const auto status = request.query_value("status")) {
-    if (*status != "failed" && *status != "succeeded") throw HttpError(400, "status must be failed or succeeded");
-    filter.failed = *status == "failed";
-  }
-  return filter;
-}
-
-constexpr char kListLogs[] =
-    "SELECT l.id, e.type, e.body, l.response_status, l.error_message, l.created_at, l.delivery_id, l.attempt, "
-    "l.duration_ms, l.response_body FROM webhook_logs l JOIN webhook_deliveries d ON d.id = l.delivery_id "
-    "JOIN events e ON e.id = d.event_id WHERE l.webhook_id = ? AND l.id < ? "
-    "AND (? IS NULL OR (l.error_message IS NOT NULL) = ?) ORDER BY l.id DESC LIMIT ?";
-
-Response list_logs(Api& api, const Request& request) {
-  const LogFilter filter = read_log_filter(request);
-  return api.database.read([&](db::Transaction& tx) {
-    if (!tx.query(kGetWebhook, request.id()).next()) throw HttpError(404, "Webhook not found");
-    JsonWriter json;
-    json.begin_array();
-    for (db::Rows row = tx.query(kListLogs, request.id(), filter.before, filter.failed, filter.failed, filter.limit);
-         row.next();) {
-      json.begin_object().field("id", row.integer()).field("webhook_id", request.id()).field("event_type", row.text());
-      json.raw_field("payload", event_data(row.text())).field("response_status", row.maybe_integer());
-      json.field("error_message", row.maybe_text()).field("created_at", row.time());
-      json.field("delivery_id", row.integer()).field("attempt", row.integer()).field("duration_ms", row.integer());
-      json.field("response_body", row.maybe_text()).end_object();
-    }
-    json.end_array();
-    return json_response(200, json.take());
   });
 }
 
@@ -253,7 +223,6 @@ constexpr Route kRoutes[] = {
     {"PATCH", "/api/webhooks/{id}", Access::admin, update_webhook},
     {"DELETE", "/api/webhooks/{id}", Access::admin, delete_webhook},
     {"POST", "/api/webhooks/test/{id}", Access::admin, test_webhook},
-    {"GET", "/api/webhooks/{id}/logs", Access::admin, list_logs},
 };
 
 }  // namespace

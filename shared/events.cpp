@@ -1,22 +1,13 @@
 #include "shared/events.hpp"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 
+#include "shared/event_catalogue.hpp"
 #include "shared/json_writer.hpp"
 
 namespace gamepicker {
 namespace {
-
-/// Every event a webhook may ask for.
-constexpr std::array<std::string_view, 24> kEventTypes = {
-    "game.added",          "session.started", "session.ended", "player-count.updated", "vote.received",
-    "game.status-changed", "game.removed",    "voting.ended",  "room.connected",       "lobby.player-joined",
-    "lobby.updated",       "game.started",    "game.ended",    "room.disconnected",    "game.status",
-    "connection",          "disconnection",   "subscribe",     "unsubscribe",          "broadcast",
-    "presence_join",       "presence_leave",  "client_event",  "webhook.disabled",
-};
 
 constexpr std::string_view kPresencePrefix = "presence-";
 
@@ -100,8 +91,8 @@ std::string event_family(std::string_view type) {
 
 bool is_known_event_pattern(std::string_view pattern) {
   if (pattern.empty()) return false;  // a type without a dot has no family
-  return pattern == "*" || std::ranges::any_of(kEventTypes, [&](std::string_view type) {
-           return pattern == type || pattern == event_family(type);
+  return pattern == "*" || std::ranges::any_of(event_catalogue(), [&](const EventType& type) {
+           return pattern == type.name || pattern == event_family(type.name);
          });
 }
 
