@@ -97,6 +97,20 @@ ApiFixture::ApiFixture() : api(api_config(database)), dispatcher(api, "") {
   admin_token = api.tokens.issue(Role::admin, "admin", std::chrono::hours(1));
 }
 
+ApiFixture::~ApiFixture() {
+  try {
+    // Broadcasts choose their types and data themselves.
+    for (const auto& row : database.query("SELECT type, body FROM events WHERE channel = 'sessions' OR channel LIKE "
+                                          "'session.%' OR channel LIKE 'webhook/%'")) {
+      JsonWriter json;
+      json.begin_object().field("event", row[0]).raw_field("data", event_data(row[1])).end_object();
+      append_line(json.text());
+    }
+  } catch (const std::exception&) {
+    // The test has taken the table away.
+  }
+}
+
 Response ApiFixture::call(const std::string& method, const std::string& target, const std::string& body,
                           const std::string& authorization) {
   Request request;

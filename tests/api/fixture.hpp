@@ -33,6 +33,10 @@ void record_route(const Route& route);
 /// A real database with a few games, and the whole API in this process.
 struct ApiFixture {
   ApiFixture();
+  /// Keeps the events that were written for tests/openapi, which holds their data against the catalogue.
+  ~ApiFixture();
+  ApiFixture(const ApiFixture&) = delete;
+  ApiFixture& operator=(const ApiFixture&) = delete;
 
   Response call(const std::string& method, const std::string& target, const std::string& body = {},
                 const std::string& authorization = {});
