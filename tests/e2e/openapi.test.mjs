@@ -17,7 +17,9 @@ before(async () => {
   await stack.call('POST', '/api/votes/live', { username: 'ann', vote: 'up', timestamp: new Date().toISOString() });
   const { body: webhook } = await stack.call('POST', '/api/webhooks',
     { name: 'walk', url: hook.url, secret: 'a shared secret', events: ['*'] });
-  Object.assign(made, { session: session.id, sgid: game.body.id, webhook: webhook.id });
+  await stack.call('POST', `/api/webhooks/test/${webhook.id}`);
+  const { body: [delivery] } = await stack.call('GET', `/api/webhooks/${webhook.id}/deliveries`);
+  Object.assign(made, { session: session.id, sgid: game.body.id, webhook: webhook.id, delivery: delivery.id });
 });
 after(async () => {
   await stack?.down();
@@ -32,6 +34,7 @@ function existing(operation) {
   return ({ name }) => {
     if (name === 'name') return encodeURIComponent('Jackbox Party Pack');
     if (name === 'sgid') return made.sgid;
+    if (name === 'deliveryId') return made.delivery;
     if (operation.path.startsWith('/api/sessions')) return made.session;
     return operation.path.startsWith('/api/webhooks') ? made.webhook : 1;
   };

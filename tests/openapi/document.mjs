@@ -62,10 +62,11 @@ function responsePlace(operation, status) {
 }
 
 /** What every field and parameter can be told, as the document's table of errors says; the rest has an example of its own. */
-const FIELD_ERROR = new RegExp('^[A-Za-z_]+(\\[\\d+\\])?(\\.[a-z_]+)?:? ?[a-z_]* (is required|is not valid percent-encoded UTF-8|'
+const FIELD_ERROR = new RegExp('^[A-Za-z_]+(\\[\\d+\\])?(\\.[!-~]+)?:? ?[a-z_]* (is required|is not valid percent-encoded UTF-8|'
   + 'is not an ISO 8601 time|must not contain U\\+0000|must be (an integer|a string|true or false|an array|an object|'
   + 'at (most|least) \\d+( characters)?))$');
-const withoutDetail = (error) => error.replace(/^(Missing required fields|Unknown event type): .*/s, '$1').replace(/\[\d+\]/g, '[]');
+const withoutDetail = (error) => error.replace(/^(Missing required fields|Unknown event type|url: [A-Z][a-z]+ not allowed): .*/s, '$1')
+  .replace(/^(headers must not have) \S+/, '$1').replace(/^headers\.\S+/, 'headers.X').replace(/\[\d+\]/g, '[]');
 
 function isDocumented(error, media) {
   const general = document['x-general-responses'][400].content['application/json'];

@@ -1,11 +1,12 @@
 // Holds the documents true: node tests/openapi/run.mjs EXCHANGES...
-// Each file holds a line of JSON for every exchange the tests saw, and for every route of the handlers' tables. Ends with
-// "N passed, N failed".
+// Each file holds a line of JSON for every exchange the tests saw, for every event that was written meanwhile, and for
+// every route of the handlers' tables. Ends with "N passed, N failed".
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { check, findOperation, operations } from './document.mjs';
+import { catalogueProblems, eventProblems } from './events.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '../..');
@@ -38,6 +39,7 @@ const lines = process.argv.slice(2).filter(existsSync)
   .flatMap((file) => readFileSync(file, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line)));
 const routes = lines.filter((line) => line.route);
 const exchanges = lines.filter((line) => line.method);
+const events = lines.filter((line) => line.event);
 
 const inDocument = new Map(operations.map((operation) => [operation.name, operation]));
 const inTables = new Map(routes.map((route) => [route.route, route.access]));
@@ -60,6 +62,15 @@ for (const exchange of exchanges) {
 promise(`every one of ${exchanges.length} responses is as documented`, [...problems].map(([text, count]) => `${count}x ${text}`));
 promise('every documented status of every operation was seen', operations.flatMap(({ name, object }) =>
   Object.keys(object.responses).map((status) => `${name} -> ${status}`)).filter((one) => !seen.has(one)));
+
+// The events that the tests of handlers make; the relay's own tests hold theirs.
+const MADE_BY_HANDLERS = ['game.added', 'session.started', 'session.ended', 'player-count.updated', 'vote.received',
+  'game.status-changed', 'game.removed', 'voting.ended', 'broadcast'];
+const listing = exchanges.find(({ path, status }) => path === '/api/webhooks/events' && status === 200);
+const catalogue = listing ? JSON.parse(listing.body) : [];
+promise('the document has the events of the catalogue', listing ? catalogueProblems(catalogue) : ['the tests did not ask for it']);
+promise(`the examples and ${events.length} events that were written fit the schemas`, eventProblems(catalogue, events));
+promise('every event of the handlers was seen', MADE_BY_HANDLERS.filter((name) => !events.some(({ event }) => event === name)));
 
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
