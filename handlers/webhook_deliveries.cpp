@@ -102,26 +102,36 @@ constexpr char kListDeliveries[] =
     "FROM webhook_deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN webhook_queue q ON q.delivery_id = d.id "
     "WHERE d.webhook_id = ? AND d.id < ? AND COALESCE(?, d.status) = d.status ORDER BY d.id DESC LIMIT ?";
 
-// From the queue: it is as long as the backlog, while the deliveries are those of a month.
-constexpr char kListQueued[] =
+// From the queue, which is as long as the backlog, while the deliveries are those of a month. What is in flight is due
+// later: few are.
+constexpr char kListPending[] =
     "SELECT STRAIGHT_JOIN " DELIVERY_COLUMNS
     "FROM webhook_queue q JOIN webhook_deliveries d ON d.id = q.delivery_id JOIN events e ON e.id = d.event_id "
-    "WHERE q.webhook_id = ? AND q.delivery_id < ? AND IF(" IN_FLIGHT
-    ", 'delivering', 'pending') = ? ORDER BY q.delivery_id DESC LIMIT ?";
+    "WHERE q.webhook_id = ? AND q.delivery_id < ? AND NOT " IN_FLIGHT " ORDER BY q.delivery_id DESC LIMIT ?";
+constexpr char kListDelivering[] =
+    "SELECT STRAIGHT_JOIN " DELIVERY_COLUMNS
+    "FROM webhook_queue q FORCE INDEX (webhook_queue_due) JOIN webhook_deliveries d ON d.id = q.delivery_id "
+    "JOIN events e ON e.id = d.event_id WHERE q.webhook_id = ? AND q.due_at > UTC_TIMESTAMP(3) "
+    "AND q.lease_token IS NOT NULL AND q.delivery_id < ? ORDER BY q.delivery_id DESC LIMIT ?";
+
+db::Rows query_deliveries(db::Transaction& tx, std::int64_t webhook_id, const std::optional<std::string>& status,
+                          const Page& page) {
+  if (status == "pending") return tx.query(kListPending, webhook_id, page.before, page.limit);
+  if (status == "delivering") return tx.query(kListDelivering, webhook_id, page.before, page.limit);
+  return tx.query(kListDeliveries, webhook_id, page.before, status, page.limit);
+}
 
 Response list_deliveries(Api& api, const Request& request) {
   const Page page(request);
   const auto status = request.query_value("status");
-  const bool queued = status == "pending" || status == "delivering";
-  if (status && !queued && status != "succeeded" && status != "failed") {
+  if (status && status != "pending" && status != "delivering" && status != "succeeded" && status != "failed") {
     throw HttpError(400, "status must be pending, delivering, succeeded or failed");
   }
   return api.database.read([&](db::Transaction& tx) {
     require_webhook(tx, request);
     JsonWriter json;
     json.begin_array();
-    for (db::Rows row = tx.query(queued ? kListQueued : kListDeliveries, request.id(), page.before, status, page.limit);
-         row.next();) {
+    for (db::Rows row = query_deliveries(tx, request.id(), status, page); row.next();) {
       json.begin_object().field("id", row.integer()).field("event_id", row.integer()).field("event_type", row.text());
       json.field("status", row.text()).field("attempts", row.integer()).field("next_attempt_at", row.maybe_time());
       json.field("created_at", row.time()).field("finished_at", row.maybe_time()).end_object();

@@ -125,6 +125,8 @@ BOOST_AUTO_TEST_CASE(readers_refuse_what_only_looks_like_the_type) {
   BOOST_CHECK_THROW((void)object.text("i", 10), FieldError);
   BOOST_CHECK_THROW((void)object.text_list("a", 10), FieldError);
   BOOST_TEST(object.object("o")->integer("x", 0, 1).value() == 1);
+  BOOST_TEST(object.names() == (std::vector<std::string>{"a", "b", "f", "i", "n", "o", "s", "u"}),
+             boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(text_length_counts_characters_and_nul_is_refused) {
