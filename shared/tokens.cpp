@@ -35,6 +35,10 @@ bool has_valid_mac(const std::string& token, std::string_view secret) {
 
 }  // namespace
 
+std::string_view role_name(Role role) {
+  return kRoleNames[static_cast<std::size_t>(role)];
+}
+
 TokenAuthority::TokenAuthority(std::string secret) : secret_(std::move(secret)) {
   // Else the library sets up OpenSSL for each token, with a seed read from /dev/urandom: a third of what a check costs.
   Poco::Crypto::initializeCrypto();
@@ -45,7 +49,7 @@ std::string TokenAuthority::issue(Role role, const std::string& subject, std::ch
   Poco::JWT::Token token;
   token.setType("JWT");
   token.setSubject(subject);
-  token.payload().set("role", std::string(kRoleNames[static_cast<std::size_t>(role)]));
+  token.payload().set("role", std::string(role_name(role)));
   token.payload().set("timestamp", static_cast<Poco::Int64>(now().time_since_epoch().count()));
   token.payload().set("iat", static_cast<Poco::Int64>(epoch_seconds()));
   token.payload().set("exp", static_cast<Poco::Int64>(epoch_seconds() + lifetime.count()));

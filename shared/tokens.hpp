@@ -12,6 +12,9 @@ namespace gamepicker {
 
 enum class Role { viewer, bot, admin };  ///< in rising order of rights
 
+/// "viewer", "bot" or "admin".
+std::string_view role_name(Role role);
+
 /// What a verified token says.
 struct Claims {
   Role role{};
