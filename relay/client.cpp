@@ -22,6 +22,12 @@ void Client::mark_dirty() {
   dirty_.push_back(this);
 }
 
+void Client::note_end(std::uint16_t code, std::string_view reason) {
+  metrics_.closes.add(code);
+  end_code = code;
+  end_reason = reason;
+}
+
 void Client::reply(std::string_view json) {
   send_control(Opcode::text, json);
 }
@@ -66,7 +72,7 @@ bool Client::make_room(std::size_t bytes) {
 void Client::close(std::uint16_t code, std::string_view reason) {
   if (!is_open()) return;
   if (transport_ == Transport::stream_to_begin) return refuse_stream(503, reason);
-  metrics_.closes.add(code);
+  note_end(code, reason);
   queue_.push(unnamed_frame(is_stream() ? stream_close(code, reason) : encode_close_frame(code, reason)));
   phase_ = is_stream() ? Phase::lingering : Phase::closing;
   mark_dirty();
@@ -85,7 +91,7 @@ void Client::begin_stream(std::string_view subscribed) {
 }
 
 void Client::refuse_stream(int status, std::string_view error) {
-  metrics_.closes.add(close_code::abnormal);
+  note_end(close_code::abnormal, {});
   finish_with(refusal_response({status, std::string(error)}));
 }
 
@@ -130,7 +136,7 @@ void Client::linger() {
 }
 
 void Client::kill() {
-  if (is_open()) metrics_.closes.add(close_code::abnormal);
+  if (is_open()) note_end(close_code::abnormal, {});
   phase_ = Phase::dead;
   mark_dirty();
 }

@@ -14,6 +14,7 @@
 #include "relay/rate_limit.hpp"
 #include "relay/send_queue.hpp"
 #include "relay/timer_wheel.hpp"
+#include "shared/clock.hpp"
 #include "shared/tokens.hpp"
 
 namespace gamepicker {
@@ -37,7 +38,7 @@ struct Subscribe {
   std::string channel;
   std::optional<std::int64_t> session_id;  ///< it was named by its session, and so is the answer
   std::optional<std::uint64_t> offset;     ///< everything up to here was seen
-  std::string info = "{}";                 ///< JSON; what a presence channel tells of the client
+  std::string info;                        ///< JSON, or empty; what a presence channel tells of the client
   std::string ack;
   std::shared_ptr<SubscribeBatch> batch;
   std::shared_ptr<const std::string> members;  ///< of a presence channel; for the answer
@@ -61,7 +62,8 @@ struct Seat {
 struct Membership {
   Channel* channel = nullptr;
   std::size_t index = 0;
-  bool live = false;  ///< its events come as they happen
+  bool live = false;      ///< its events come as they happen
+  bool reported = false;  ///< kept by ClientReports
   std::vector<Subscribe> pending;
   std::unique_ptr<Recovery> recovery;  ///< few have one, and it is large
   std::unique_ptr<Seat> seat;          ///< likewise
@@ -140,6 +142,7 @@ class Client : public TimerWheel::Entry {
   void enqueue(FramePtr frame);
   bool make_room(std::size_t bytes);
   void mark_dirty();
+  void note_end(std::uint16_t code, std::string_view reason);
 
   const int socket_;
   Phase phase_ = Phase::handshake;
@@ -152,6 +155,13 @@ class Client : public TimerWheel::Entry {
   SendQueue queue_;
 
  public:
+  // Kept by itself and its peer's close frame; 1006: without one.
+  std::uint16_t end_code = close_code::abnormal;
+  std::string end_reason;
+
+  // Kept by ClientReports.
+  bool reported = false;
+
   // Kept by Connections.
   bool listed_dirty = false;
   bool write_armed = false;
@@ -175,6 +185,7 @@ class Client : public TimerWheel::Entry {
   std::uint8_t auth_failures = 0;
   RateLimit rate;
   std::string socket_id;
+  Timestamp connected_at{};
 
   // Kept by Hub.
   std::vector<Membership> memberships;

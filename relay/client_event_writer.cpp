@@ -6,6 +6,7 @@
 
 #include "relay/replies.hpp"
 #include "shared/events.hpp"
+#include "shared/json_writer.hpp"
 #include "shared/outbox.hpp"
 #include "shared/polls.hpp"
 
@@ -18,8 +19,9 @@ constexpr std::size_t kPerTransaction = 100;
 
 }  // namespace
 
-ClientEventWriter::ClientEventWriter(const Config& config, Feed& feed, Counter& database_errors)
-    : feed_(feed), database_(config), nudge_(config.relay_nudge), worker_(database_errors) {}
+ClientEventWriter::ClientEventWriter(const Config& config, Feed& feed, const WantedRelayEvents& wanted,
+                                     Counter& database_errors)
+    : feed_(feed), wanted_(wanted), database_(config), nudge_(config.relay_nudge), worker_(database_errors) {}
 
 void ClientEventWriter::start() {
   worker_.start([this] { run(); });
@@ -52,17 +54,21 @@ void ClientEventWriter::run() {
   }
 }
 
-// In the order of the channels' names, as every transaction with several of them: their row locks cannot cross. The
-// order within a channel stays. After a COMMIT whose outcome is unknown all are written again: an event may come twice
-// then, but none is lost.
-void ClientEventWriter::write_all(std::vector<ClientEvent>& events) {
-  std::ranges::stable_sort(events, {}, &ClientEvent::channel);
+// In the order of the channels' names, as every transaction with several of them: their row locks cannot cross; the
+// webhooks' channel comes last. The order within a channel stays. After a COMMIT whose outcome is unknown all are
+// written again: an event may come twice then, but none is lost.
+void ClientEventWriter::write_all(const std::vector<ClientEvent>& events) {
+  std::vector<const ClientEvent*> by_channel;
+  for (const ClientEvent& event : events) by_channel.push_back(&event);
+  std::ranges::stable_sort(by_channel, {}, &ClientEvent::channel);
   std::vector<ClientEventResult> results;
   database_.transaction([&] {
     results.clear();
-    for (const ClientEvent& event : events) {
-      results.push_back({event.socket, event.socket_id, event.ack, write_one(event)});
+    for (const ClientEvent* event : by_channel) {
+      results.push_back({event->socket, event->socket_id, event->ack, write_one(*event)});
     }
+    if (!wanted_.contains(RelayEventType::client_event)) return;
+    for (const ClientEvent& event : events) tell_webhooks(event);
   });
   nudge_.send();
   for (ClientEventResult& result : results) feed_.written(std::move(result));
@@ -76,10 +82,19 @@ std::string ClientEventWriter::write_one(const ClientEvent& event) {
   }
   SqlValue except = nullptr;
   if (!event.except.empty()) except = event.except;
-  // Webhooks hear of client events in a form of their own.
   database_.execute(outbox::kEnqueueEvent,
                     {event.channel, event.type, event_family(event.type), event.body, except, outbox::kNoWebhook});
   return {};
+}
+
+void ClientEventWriter::tell_webhooks(const ClientEvent& event) {
+  if (event.session_id) return;  // poll.leading is for subscribers
+  JsonWriter data;
+  data.begin_object().field("socketId", event.socket_id).field("channel", event.channel).field("event", event.type);
+  data.raw_field("data", event_data(event.body).substr(0, event.data_bytes)).end_object();
+  const std::string type(name_of(RelayEventType::client_event));
+  database_.execute(outbox::kEnqueueWebhookEvent,
+                    {event.channel, type, event_family(type), relay_event_body(type, event.at, data.text())});
 }
 
 }  // namespace gamepicker

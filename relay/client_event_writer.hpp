@@ -5,6 +5,7 @@
 
 #include "relay/database.hpp"
 #include "relay/feed.hpp"
+#include "relay/relay_events.hpp"
 #include "relay/worker.hpp"
 #include "shared/nudge.hpp"
 
@@ -15,7 +16,7 @@ namespace gamepicker {
 class ClientEventWriter final : public ClientEvents {
  public:
   /// All outlive it.
-  ClientEventWriter(const Config& config, Feed& feed, Counter& database_errors);
+  ClientEventWriter(const Config& config, Feed& feed, const WantedRelayEvents& wanted, Counter& database_errors);
 
   void start();
   /// What was not answered may or may not be written.
@@ -26,11 +27,13 @@ class ClientEventWriter final : public ClientEvents {
  private:
   void run();
   std::vector<ClientEvent> wait_for_events();
-  void write_all(std::vector<ClientEvent>& events);
+  void write_all(const std::vector<ClientEvent>& events);
   /// The error for the client; empty when it is written.
   std::string write_one(const ClientEvent& event);
+  void tell_webhooks(const ClientEvent& event);
 
   Feed& feed_;
+  const WantedRelayEvents& wanted_;
   Database database_;
   Nudge nudge_;
   std::vector<ClientEvent> events_;

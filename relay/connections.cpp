@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "relay/client_reports.hpp"
 #include "relay/handshake.hpp"
 #include "relay/hub.hpp"
 #include "relay/protocol.hpp"
@@ -33,12 +34,13 @@ constexpr std::uint16_t kIdle = 4408;
 
 }  // namespace
 
-Connections::Connections(const Config& config, Epoll& epoll, Hub& hub, Protocol& protocol, IoMetrics& metrics,
-                         SteadyTime now)
+Connections::Connections(const Config& config, Epoll& epoll, Hub& hub, Protocol& protocol, ClientReports& reports,
+                         IoMetrics& metrics, SteadyTime now)
     : config_(config),
       epoll_(epoll),
       hub_(hub),
       protocol_(protocol),
+      reports_(reports),
       metrics_(metrics),
       admission_(config.relay_max_connections, config.relay_max_connections_per_address),
       max_sockets_(config.relay_max_connections + kMaxHandshaking),
@@ -165,7 +167,7 @@ void Connections::read_frames(Client& client, std::string_view bytes, SteadyTime
         client.close(item.code, item.payload);
         return;  // what follows cannot be read any more
       case FrameParser::Kind::close:
-        return peer_closed(client, item.code, now);
+        return peer_closed(client, item.code, item.payload, now);
       case FrameParser::Kind::text:
         if (client.is_open()) protocol_.message(client, item.payload, now);
         break;
@@ -181,8 +183,11 @@ void Connections::read_frames(Client& client, std::string_view bytes, SteadyTime
   }
 }
 
-void Connections::peer_closed(Client& client, std::uint16_t code, SteadyTime now) {
-  client.close(code, {});  // the answer to its close; nothing when it answers ours
+void Connections::peer_closed(Client& client, std::uint16_t code, std::string_view reason, SteadyTime now) {
+  if (client.is_open()) {
+    client.close(code, {});
+    client.end_reason = reason;  // the answer has none
+  }
   client.since = now;
   client.linger();
 }
@@ -325,12 +330,14 @@ void Connections::leave_hub(Client& client, SteadyTime now) {
   if (client.left_hub) return;
   client.left_hub = true;
   hub_.leave(client);
+  reports_.disconnected(client);
   client.since = now;
   arm(client);
 }
 
 void Connections::bury(Client& client) {
   hub_.leave(client);
+  reports_.disconnected(client);
   wheel_.cancel(client);
   if (client.admitted) admission_.release(client.address);
   if (client.admitted) metrics_.connections.add(-1);

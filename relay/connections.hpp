@@ -13,6 +13,7 @@
 
 namespace gamepicker {
 
+class ClientReports;
 class Hub;
 class Protocol;
 struct LiveRequest;
@@ -22,7 +23,8 @@ struct LiveRequest;
 class Connections {
  public:
   /// The others outlive it.
-  Connections(const Config& config, Epoll& epoll, Hub& hub, Protocol& protocol, IoMetrics& metrics, SteadyTime now);
+  Connections(const Config& config, Epoll& epoll, Hub& hub, Protocol& protocol, ClientReports& reports,
+              IoMetrics& metrics, SteadyTime now);
   ~Connections();
   Connections(const Connections&) = delete;
   Connections& operator=(const Connections&) = delete;
@@ -55,7 +57,7 @@ class Connections {
   void refuse(Client& client, int status, const char* error, SteadyTime now);
   bool origin_allowed(const std::string& origin) const;
   void read_frames(Client& client, std::string_view bytes, SteadyTime now);
-  void peer_closed(Client& client, std::uint16_t code, SteadyTime now);
+  void peer_closed(Client& client, std::uint16_t code, std::string_view reason, SteadyTime now);
 
   SteadyTime deadline(const Client& client) const;
   SteadyTime next_ping(const Client& client) const;
@@ -75,6 +77,7 @@ class Connections {
   Epoll& epoll_;
   Hub& hub_;
   Protocol& protocol_;
+  ClientReports& reports_;
   IoMetrics& metrics_;
   Admission admission_;
   const std::size_t max_sockets_;

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "shared/clock.hpp"
+
 namespace gamepicker {
 
 /// One event as it goes onto the wire. Encoded once, shared by every subscriber, never changed.
@@ -39,6 +41,8 @@ struct ClientEvent {
   std::string channel;
   std::string type;
   std::string body;                        ///< as the outbox stores it
+  Timestamp at{};                          ///< as its timestamp says
+  std::size_t data_bytes = 0;              ///< of "data" in the body of a client event, which has "from" behind it
   std::string except;                      ///< the sender's socket id when it is not to hear it itself
   std::optional<std::int64_t> session_id;  ///< must exist; set for poll.leading
   std::int64_t game_id = 0;                ///< of poll.leading, kept on the session

@@ -76,8 +76,8 @@ void forget_recent(Channel& channel) {
   channel.recent_bytes = 0;
 }
 
-Hub::Hub(ChannelTracker& tracker, History& history, Presence& presence, IoMetrics& metrics)
-    : tracker_(tracker), history_(history), presence_(presence), metrics_(metrics) {
+Hub::Hub(ChannelTracker& tracker, History& history, Presence& presence, ClientReports& reports, IoMetrics& metrics)
+    : tracker_(tracker), history_(history), presence_(presence), reports_(reports), metrics_(metrics) {
   channel_for(std::string(kSessionsChannel)).permanent = true;
 }
 
@@ -132,6 +132,7 @@ Hub::Outcome Hub::unsubscribe(Client& client, const std::string& channel) {
   if (known == channels_.end()) return Outcome::not_subscribed;
   const auto membership = membership_of(client, *known->second);
   if (membership == client.memberships.end()) return Outcome::not_subscribed;
+  reports_.unsubscribed(client, *membership);
   remove(client, static_cast<std::size_t>(membership - client.memberships.begin()));
   return Outcome::done;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "relay/client.hpp"
+#include "relay/client_reports.hpp"
 #include "relay/feed.hpp"
 
 namespace gamepicker {
@@ -58,7 +59,7 @@ class Hub {
   enum class Outcome { done, too_many, not_subscribed };
 
   /// Asks for the channel of all clients at once. All outlive the hub.
-  Hub(ChannelTracker& tracker, History& history, Presence& presence, IoMetrics& metrics);
+  Hub(ChannelTracker& tracker, History& history, Presence& presence, ClientReports& reports, IoMetrics& metrics);
 
   /// Every authenticated client hears `sessions`.
   void join_everybody(Client& client);
@@ -99,6 +100,8 @@ class Hub {
   void refuse_all(Channel& channel);
   std::size_t deliver_pass(Channel& channel, std::size_t budget);
 
+  void confirm(Client& client, Membership& membership, const Subscribe& subscribe, std::optional<bool> recovered,
+               std::uint64_t offset);
   void settle(Client& client, Membership& membership, Subscribe subscribe);
   void take_seat(Client& client, Membership& membership, Subscribe subscribe);
   void give_back_seat(Client& client, Membership& membership);
@@ -113,6 +116,7 @@ class Hub {
   ChannelTracker& tracker_;
   History& history_;
   Presence& presence_;
+  ClientReports& reports_;
   std::unordered_map<std::string, std::unique_ptr<Channel>> channels_;
   std::deque<Channel*> active_;  ///< channels with pending events
   std::size_t abandoned_ = 0;

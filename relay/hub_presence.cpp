@@ -16,8 +16,8 @@ void Hub::take_seat(Client& client, Membership& membership, Subscribe subscribe)
   if (seat.waiting.size() >= kMaxPendingReplies) {
     return answer_failure(client, subscribe, replies::kTooManySubscriptions);
   }
-  presence_.ask(
-      {membership.channel->name, seat.user, subscribe.info, enters, client.socket(), client.socket_id, ++tickets_});
+  presence_.ask({membership.channel->name, seat.user, subscribe.info.empty() ? "{}" : subscribe.info, enters,
+                 client.socket(), client.socket_id, ++tickets_});
   seat.waiting.emplace_back(tickets_, std::move(subscribe));
 }
 
@@ -45,7 +45,7 @@ void Hub::present(Client& client, const PresenceAnswer& found) {
   // The list is as of this offset, which our reader of events may not have reached, or have left behind.
   if (found.offset < channel.head) return recover(client, *membership, std::move(subscribe), found.offset);
   go_live(client, *membership, found.offset);
-  answer(client, subscribe, std::nullopt, found.offset);
+  confirm(client, *membership, subscribe, std::nullopt, found.offset);
 }
 
 void Hub::give_back_seat(Client& client, Membership& membership) {

@@ -21,6 +21,13 @@ bool reaches(const HistoryPage& page, std::uint64_t seen) {
 
 }  // namespace
 
+/// A subscribe has succeeded.
+void Hub::confirm(Client& client, Membership& membership, const Subscribe& subscribe, std::optional<bool> recovered,
+                  std::uint64_t offset) {
+  reports_.subscribed(client, membership, subscribe);
+  answer(client, subscribe, recovered, offset);
+}
+
 void Hub::settle(Client& client, Membership& membership, Subscribe subscribe) {
   Channel& channel = *membership.channel;
   if (is_presence_channel(channel.name) && !subscribe.members) {
@@ -36,7 +43,7 @@ void Hub::settle(Client& client, Membership& membership, Subscribe subscribe) {
     return recover(client, membership, std::move(subscribe), seen);
   }
   if (!membership.live) go_live(client, membership, channel.head);
-  answer(client, subscribe, std::nullopt, channel.head);
+  confirm(client, membership, subscribe, std::nullopt, channel.head);
 }
 
 /// A member that is live already gets everything behind the offset once more, in order: it says that it has not seen
@@ -62,7 +69,7 @@ bool Hub::catch_up(Client& client, Membership& membership) {
     return false;
   }
   if (recovery.reply) metrics_.recovered_recent.add();
-  if (recovery.reply) answer(client, *recovery.reply, true, recovery.next);
+  if (recovery.reply) confirm(client, membership, *recovery.reply, true, recovery.next);
   for (const FramePtr& frame : channel.recent) {
     if (frame->offset > recovery.next && frame->offset <= target) deliver(client, frame);
   }
@@ -100,11 +107,11 @@ void Hub::serve(Client& client, Membership& membership, const HistoryPage& page)
       return end_recovery(client, membership);
     }
     metrics_.not_recovered.add();
-    answer(client, *recovery.reply, false, channel.head);
+    confirm(client, membership, *recovery.reply, false, channel.head);
     return finish_recovery(client, membership, channel.head);
   }
   if (recovery.reply) metrics_.recovered_history.add();
-  if (recovery.reply) answer(client, *recovery.reply, true, recovery.next);
+  if (recovery.reply) confirm(client, membership, *recovery.reply, true, recovery.next);
   recovery.reply.reset();
   for (const FramePtr& frame : page.frames) {
     if (frame->offset > recovery.next) deliver(client, frame);

@@ -35,9 +35,10 @@ IoLoop::IoLoop(const Config& config, Mailbox& mailbox, const Backend& backend, I
       metrics_(metrics),
       stop_(stop),
       now_(Clock::now()),
-      hub_(backend.tracker, backend.history, backend.presence, metrics),
-      protocol_(config, hub_, backend.client_events),
-      connections_(config, epoll_, hub_, protocol_, metrics, now_),
+      reports_(backend.relay_events),
+      hub_(backend.tracker, backend.history, backend.presence, reports_, metrics),
+      protocol_(config, hub_, backend.client_events, reports_),
+      connections_(config, epoll_, hub_, protocol_, reports_, metrics, now_),
       listeners_(listen_as(config)) {
   resume_accepting();
   epoll_.add(mailbox_.descriptor(), EPOLLIN);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "relay/client_reports.hpp"
 #include "relay/connections.hpp"
 #include "relay/epoll.hpp"
 #include "relay/hub.hpp"
@@ -14,12 +15,13 @@
 
 namespace gamepicker {
 
-/// Those who answer the I/O thread through its mailbox.
+/// Those who do what the I/O thread does not: they answer through its mailbox, but for the last, which does not.
 struct Backend {
   ChannelTracker& tracker;
   History& history;
   ClientEvents& client_events;
   Presence& presence;
+  RelayEvents& relay_events;
 };
 
 /// The relay's I/O thread: accepts, reads, distributes and sends. Never touches the database and never blocks
@@ -50,6 +52,7 @@ class IoLoop {
   const int stop_;
   SteadyTime now_;
   Epoll epoll_;
+  ClientReports reports_;
   Hub hub_;
   Protocol protocol_;
   Connections connections_;

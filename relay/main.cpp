@@ -26,6 +26,7 @@
 #include "relay/ops_server.hpp"
 #include "relay/poll_ender.hpp"
 #include "relay/presence_keeper.hpp"
+#include "relay/relay_event_writer.hpp"
 #include "relay/retention.hpp"
 #include "relay/webhook_recovery.hpp"
 #include "relay/webhook_service.hpp"
@@ -115,23 +116,25 @@ void run(const Config& config) {
   WebhookService webhooks(config, metrics.webhooks);
   WebhookRecovery recovery(
       config, [&webhooks] { webhooks.wake(); }, metrics.recovery_errors);
-  EventReader reader(
-      config, mailbox,
-      [&webhooks, &recovery] {
-        webhooks.wake();
-        recovery.wake();
-      },
-      metrics.reader);
+  WantedRelayEvents wanted;
+  RelayEventWriter relay_events(config, wanted, metrics.relay_events);
+  const auto on_activity = [&] {
+    webhooks.wake();
+    recovery.wake();
+    relay_events.wake();
+  };
+  EventReader reader(config, mailbox, on_activity, metrics.reader);
   HistoryReader history(config, mailbox, metrics.history_errors);
-  ClientEventWriter client_events(config, mailbox, metrics.client_event_errors);
-  PresenceKeeper presence(config, mailbox, metrics.presence_errors);
-  IoLoop loop(config, mailbox, {reader, history, client_events, presence}, metrics.io, stop);
+  ClientEventWriter client_events(config, mailbox, wanted, metrics.client_event_errors);
+  PresenceKeeper presence(config, mailbox, wanted, metrics.presence_errors);
+  IoLoop loop(config, mailbox, {reader, history, client_events, presence, relay_events}, metrics.io, stop);
   PollEnder polls(config, metrics.poll_errors);
   Retention retention(config, metrics.retention_errors);
 
   if (ops) ops->start();
   webhooks.start();
   recovery.start();
+  relay_events.start();
   reader.start();
   history.start();
   client_events.start();
@@ -145,6 +148,7 @@ void run(const Config& config) {
   metrics.draining = true;
   webhooks.stop();
   loop_thread.join();
+  relay_events.stop();  // first: it tells of the goodbyes, and has not long
   retention.stop();
   polls.stop();
   presence.stop();

@@ -145,6 +145,13 @@ struct alignas(kCacheLine) ReaderMetrics {
   EventTime event_lag;  ///< from being written to being read
 };
 
+/// The relay event writer's, and under its lock.
+struct alignas(kCacheLine) RelayEventMetrics {
+  Counter written;  ///< or not wanted after all
+  Counter dropped;
+  Counter errors;
+};
+
 /// Of the webhook service's threads, each member by one of them or under the service's lock.
 struct alignas(kCacheLine) WebhookMetrics {
   Counter delivered;
@@ -162,6 +169,7 @@ struct Metrics {
   IoMetrics io;
   ReaderMetrics reader;
   WebhookMetrics webhooks;
+  RelayEventMetrics relay_events;
   alignas(kCacheLine) Counter history_errors;
   alignas(kCacheLine) Counter client_event_errors;
   alignas(kCacheLine) Counter presence_errors;

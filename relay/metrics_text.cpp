@@ -116,6 +116,12 @@ void add_webhooks(Scrape& scrape, const WebhookMetrics& webhooks) {
                static_cast<double>(webhooks.oldest_age.value()) / kMillisecondsPerSecond);
 }
 
+void add_relay_events(Scrape& scrape, const RelayEventMetrics& events) {
+  scrape.counters("relay_events_total", "What clients did and webhooks were to hear of, by what became of it");
+  scrape.labelled("result", "written", events.written.value());
+  scrape.labelled("result", "dropped", events.dropped.value());
+}
+
 void add_database_errors(Scrape& scrape, const Metrics& metrics) {
   scrape.counters("database_errors_total", "Failed uses of the database, by part of the relay");
   scrape.labelled("part", "event_reader", metrics.reader.errors.value());
@@ -123,6 +129,7 @@ void add_database_errors(Scrape& scrape, const Metrics& metrics) {
   scrape.labelled("part", "client_events", metrics.client_event_errors.value());
   scrape.labelled("part", "webhook_queue", metrics.webhooks.queue_errors.value());
   scrape.labelled("part", "webhook_outcomes", metrics.webhooks.finish_errors.value());
+  scrape.labelled("part", "relay_events", metrics.relay_events.errors.value());
   scrape.labelled("part", "presence", metrics.presence_errors.value());
   scrape.labelled("part", "polls", metrics.poll_errors.value());
   scrape.labelled("part", "retention", metrics.retention_errors.value());
@@ -137,6 +144,7 @@ std::string metrics_text(const Metrics& metrics) {
   add_io(scrape, metrics.io);
   add_reader(scrape, metrics.reader);
   add_webhooks(scrape, metrics.webhooks);
+  add_relay_events(scrape, metrics.relay_events);
   add_database_errors(scrape, metrics);
   return scrape.text();
 }

@@ -28,8 +28,10 @@ std::shared_ptr<const std::string> members_json(const auto& members) {
 
 }  // namespace
 
-PresenceKeeper::PresenceKeeper(const Config& config, Feed& feed, Counter& database_errors, Timing timing)
+PresenceKeeper::PresenceKeeper(const Config& config, Feed& feed, const WantedRelayEvents& wanted,
+                               Counter& database_errors, Timing timing)
     : feed_(feed),
+      wanted_(wanted),
       relay_id_(Poco::UUIDGenerator::defaultGenerator().createRandom().toString()),
       timing_(timing),
       database_(config),
@@ -171,8 +173,8 @@ constexpr char kReadHead[] = "SELECT head FROM channels WHERE name = ?";
 void PresenceKeeper::update(const std::string& channel, Channel& due) {
   Members members;
   std::uint64_t offset = 0;
-  told_ = false;
   database_.transaction([&] {
+    told_.clear();
     lock(channel);
     members = read_members(channel);
     for (const auto& [user, state] : due.users) {
@@ -183,12 +185,13 @@ void PresenceKeeper::update(const std::string& channel, Channel& due) {
       }
     }
     offset = database_.query(kReadHead, {channel}).at(0).id(0);
+    tell_webhooks(channel);
   });
   // The offset was read; a transaction that wrote is on the disk, and all that it saw.
-  if (told_) {
-    nudge_.send();
-  } else {
+  if (told_.empty()) {
     database_.settle();
+  } else {
+    nudge_.send();
   }
   const auto list = members_json(members);
   for (PresenceRequest& request : due.asking) {
@@ -228,7 +231,7 @@ void PresenceKeeper::add(const std::string& channel, const std::string& user, co
   if (!known) member.info = state.info;
   database_.execute(kInsertMember, {channel, user, relay_id_, member.info});
   member.ours = true;
-  if (!known) tell(channel, "presence.joined", user, member.info);
+  if (!known) tell(channel, RelayEventType::presence_join, user, member.info);
 }
 
 constexpr char kDeleteMember[] = "DELETE FROM presence_members WHERE channel = ? AND user_id = ? AND relay_id = ?";
@@ -239,21 +242,35 @@ void PresenceKeeper::remove(const std::string& channel, const std::string& user,
   database_.execute(kDeleteMember, {channel, user, relay_id_});
   member->second.ours = false;
   if (member->second.others) return;
-  tell(channel, "presence.left", user, member->second.info);
+  tell(channel, RelayEventType::presence_leave, user, member->second.info);
   members.erase(member);
 }
 
 /// A newcomer does not hear of itself: its list is as of an offset behind this event. One that resumes from an earlier
 /// offset does, behind what else it has missed of itself.
-void PresenceKeeper::tell(const std::string& channel, const char* type, const std::string& user,
+void PresenceKeeper::tell(const std::string& channel, RelayEventType what, const std::string& user,
                           const std::string& info) {
+  const std::string type = what == RelayEventType::presence_join ? "presence.joined" : "presence.left";
+  const Timestamp at = now();
   JsonWriter data;
   data.begin_object().field("id", user).raw_field("info", info).end_object();
   // Webhooks hear of it in a form of their own.
-  database_.execute(outbox::kEnqueueEvent,
-                    {channel, type, event_family(type), event_body(type, format_iso(now()), data.text()), nullptr,
-                     outbox::kNoWebhook});
-  told_ = true;
+  database_.execute(
+      outbox::kEnqueueEvent,
+      {channel, type, event_family(type), event_body(type, format_iso(at), data.text()), nullptr, outbox::kNoWebhook});
+  told_.push_back({what, at, user, info});
+}
+
+/// Last of all: behind the events of other channels.
+void PresenceKeeper::tell_webhooks(const std::string& channel) {
+  for (const Move& move : told_) {
+    if (!wanted_.contains(move.type)) continue;
+    JsonWriter data;
+    data.begin_object().field("channel", channel).field("id", move.user).raw_field("info", move.info).end_object();
+    const std::string type(name_of(move.type));
+    database_.execute(outbox::kEnqueueWebhookEvent,
+                      {channel, type, event_family(type), relay_event_body(type, move.at, data.text())});
+  }
 }
 
 constexpr char kReadAbandoned[] =
@@ -280,15 +297,16 @@ constexpr char kReadOnlyThere[] =
 constexpr char kDeleteRelayMembers[] = "DELETE FROM presence_members WHERE channel = ? AND relay_id = ?";
 
 void PresenceKeeper::bury(const std::string& relay, const std::string& channel) {
-  told_ = false;
   database_.transaction([&] {
+    told_.clear();
     lock(channel);
     if (!database_.query(kReadAlive, {relay}).empty()) return;  // it is back
     const auto gone = database_.query(kReadOnlyThere, {channel, relay});
     database_.execute(kDeleteRelayMembers, {channel, relay});
-    for (const SqlRow& row : gone) tell(channel, "presence.left", row.text(0), row.text(1));
+    for (const SqlRow& row : gone) tell(channel, RelayEventType::presence_leave, row.text(0), row.text(1));
+    tell_webhooks(channel);
   });
-  if (told_) nudge_.send();
+  if (!told_.empty()) nudge_.send();
 }
 
 }  // namespace gamepicker

@@ -12,6 +12,7 @@
 
 #include "relay/database.hpp"
 #include "relay/feed.hpp"
+#include "relay/relay_events.hpp"
 #include "relay/worker.hpp"
 #include "shared/nudge.hpp"
 
@@ -39,9 +40,10 @@ class PresenceKeeper final : public Presence {
   };
 
   /// All outlive it. A relay needs one, even if it has no presence channels: it speaks for those that died.
-  PresenceKeeper(const Config& config, Feed& feed, Counter& database_errors)
-      : PresenceKeeper(config, feed, database_errors, Timing{}) {}
-  PresenceKeeper(const Config& config, Feed& feed, Counter& database_errors, Timing timing);
+  PresenceKeeper(const Config& config, Feed& feed, const WantedRelayEvents& wanted, Counter& database_errors)
+      : PresenceKeeper(config, feed, wanted, database_errors, Timing{}) {}
+  PresenceKeeper(const Config& config, Feed& feed, const WantedRelayEvents& wanted, Counter& database_errors,
+                 Timing timing);
 
   void start();
   /// Leaves the rows: who comes back elsewhere before the lease has run out has never left.
@@ -68,6 +70,13 @@ class PresenceKeeper final : public Presence {
     bool ours = false;
     bool others = false;
   };
+  /// A user that joined or left, as webhooks are told of it.
+  struct Move {
+    RelayEventType type{};
+    Timestamp at{};
+    std::string user;
+    std::string info;
+  };
   using Members = std::map<std::string, Row>;
 
   void run();
@@ -82,16 +91,18 @@ class PresenceKeeper final : public Presence {
   Members read_members(const std::string& channel);
   void add(const std::string& channel, const std::string& user, const User& state, Members& members);
   void remove(const std::string& channel, const std::string& user, Members& members);
-  void tell(const std::string& channel, const char* type, const std::string& user, const std::string& info);
+  void tell(const std::string& channel, RelayEventType type, const std::string& user, const std::string& info);
+  void tell_webhooks(const std::string& channel);
   void bury_dead_relays();
   void bury(const std::string& relay, const std::string& channel);
 
   Feed& feed_;
+  const WantedRelayEvents& wanted_;
   const std::string relay_id_;
   const Timing timing_;
   Database database_;
   Nudge nudge_;
-  bool told_ = false;  ///< events were written
+  std::vector<Move> told_;  ///< in the present transaction
 
   // Under the worker's mutex.
   std::map<std::string, Channel> channels_;

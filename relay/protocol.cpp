@@ -7,6 +7,7 @@
 #include <Poco/URI.h>
 #include <Poco/UUIDGenerator.h>
 
+#include "relay/client_reports.hpp"
 #include "relay/handshake.hpp"
 #include "relay/hub.hpp"
 #include "relay/hub_parts.hpp"
@@ -121,15 +122,17 @@ constexpr Protocol::Command Protocol::kCommands[] = {
     {"poll.leading", false, &Protocol::on_poll_leading},
 };
 
-Protocol::Protocol(const Config& config, Hub& hub, ClientEvents& client_events)
+Protocol::Protocol(const Config& config, Hub& hub, ClientEvents& client_events, ClientReports& reports)
     : hub_(hub),
       client_events_(client_events),
+      reports_(reports),
       tokens_(config.jwt_secret),
       auth_timeout_(config.relay_auth_timeout),
       activity_timeout_(std::chrono::ceil<std::chrono::seconds>(config.relay_idle_timeout)) {}
 
 void Protocol::opened(Client& client, const std::optional<std::string>& token, SteadyTime now) {
   client.socket_id = new_socket_id();
+  client.connected_at = gamepicker::now();
   client.reply(replies::connection_established(client.socket_id, activity_timeout_));
   if (token) authenticate(client, token, {}, now);
 }
@@ -192,6 +195,7 @@ void Protocol::authenticate(Client& client, const std::optional<std::string>& to
   }
   if (utf8_length(claims->subject) > kMaxUserCharacters) return client.close(kUnauthenticated, "name too long");
   accept(client, *claims, now);
+  reports_.connected(client);
   client.reply(replies::auth_success(ack));
   leave_forbidden(client);
   hub_.join_everybody(client);
@@ -219,6 +223,7 @@ void Protocol::accept(Client& client, const Claims& claims, SteadyTime now) {
 
 void Protocol::opened_stream(Client& client, const StreamRequest& request, SteadyTime now) {
   client.socket_id = new_socket_id();
+  client.connected_at = gamepicker::now();
   if (!request.token || request.token->empty()) return client.refuse_stream(401, "Access token required");
   const auto claims = tokens_.verify(*request.token);
   if (!claims || utf8_length(claims->subject) > kMaxUserCharacters) {
@@ -254,7 +259,7 @@ void Protocol::on_subscribe(Client& client, const JsonObject& message, const std
   Subscribe wanted;
   wanted.ack = ack;
   wanted.offset = offset_of(message);
-  if (!message.is_null("data")) wanted.info = message.json("data").value_or(wanted.info);
+  if (!message.is_null("data")) wanted.info = message.json("data").value_or("");
   if (wanted.info.size() > kMaxInfoBytes) return client.reply(replies::error(kInvalidFormat, ack));
   if (message.has("channel")) {
     wanted.channel = channel_of(message);
@@ -317,7 +322,9 @@ void Protocol::on_client_event(Client& client, const JsonObject& message, const 
   ClientEvent event;
   event.channel = channel;
   event.type = type;
-  event.body = event_body(type, format_iso(gamepicker::now()), data.value_or("null"));
+  event.at = gamepicker::now();
+  event.body = event_body(type, format_iso(event.at), data.value_or("null"));
+  event.data_bytes = data ? data->size() : std::string_view("null").size();
   event.body.insert(event.body.size() - 1, R"(,"from":)" + from.text());
   event.except = client.socket_id;
   write(client, std::move(event), ack);

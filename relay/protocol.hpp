@@ -10,6 +10,7 @@
 
 namespace gamepicker {
 
+class ClientReports;
 class Hub;
 class JsonObject;
 struct StreamRequest;
@@ -17,8 +18,8 @@ struct StreamRequest;
 /// What a client's messages mean. Used by the I/O thread alone.
 class Protocol {
  public:
-  /// Both outlive it.
-  Protocol(const Config& config, Hub& hub, ClientEvents& client_events);
+  /// All but `config` outlive it.
+  Protocol(const Config& config, Hub& hub, ClientEvents& client_events, ClientReports& reports);
 
   /// The upgrade is done; `token` came with it.
   void opened(Client& client, const std::optional<std::string>& token, SteadyTime now);
@@ -59,6 +60,7 @@ class Protocol {
 
   Hub& hub_;
   ClientEvents& client_events_;
+  ClientReports& reports_;
   TokenAuthority tokens_;
   std::chrono::milliseconds auth_timeout_;
   std::chrono::seconds activity_timeout_;

@@ -35,7 +35,7 @@ namespace {
 using namespace gamepicker;
 
 /// Every channel is there and new; nothing is in the log and nothing gets into it.
-class NoLog final : public ChannelTracker, public History, public ClientEvents, public Presence {
+class NoLog final : public ChannelTracker, public History, public ClientEvents, public Presence, public RelayEvents {
  public:
   explicit NoLog(Feed& feed) : feed_(feed) {}
   void track(std::string channel) override { feed_.tracked(channel, 0); }
@@ -46,6 +46,8 @@ class NoLog final : public ChannelTracker, public History, public ClientEvents, 
   bool write(ClientEvent) override { return false; }
   void ask(PresenceRequest) override {}
   void leave(std::string, std::string, const std::string&) override {}
+  bool wants(RelayEventType) const override { return false; }
+  void write(RelayEvent) override {}
 
  private:
   Feed& feed_;
@@ -131,7 +133,7 @@ void run(const std::string& folder, const std::string& port, std::size_t channel
   Mailbox mailbox;
   NoLog log(mailbox);
   IoMetrics metrics;
-  IoLoop loop(config, mailbox, {log, log, log, log}, metrics, ::eventfd(0, EFD_CLOEXEC));
+  IoLoop loop(config, mailbox, {log, log, log, log, log}, metrics, ::eventfd(0, EFD_CLOEXEC));
   std::thread([&loop] { loop.run(); }).detach();  // until the program is killed
   Publisher publisher(mailbox, channels);
   serve_control(folder + "/control.sock", publisher);

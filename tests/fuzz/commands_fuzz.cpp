@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "relay/client_reports.hpp"
 #include "relay/hub.hpp"
 #include "relay/protocol.hpp"
 #include "shared/json_reader.hpp"
@@ -289,8 +290,9 @@ class World {
   DirtyList dirty_;
   MemoryLog log_;
   IoMetrics metrics_;
-  Hub hub_{log_, log_, log_, metrics_};
-  Protocol protocol_{config_, hub_, log_};
+  ClientReports reports_{log_};
+  Hub hub_{log_, log_, log_, reports_, metrics_};
+  Protocol protocol_{config_, hub_, log_, reports_};
   SteadyTime now_{std::chrono::hours(1)};
   std::array<std::unique_ptr<Peer>, 3> peers_;
 };

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "relay/feed.hpp"
 #include "relay/frame.hpp"
 #include "relay/hub.hpp"
+#include "relay/relay_events.hpp"
 #include "shared/events.hpp"
 #include "tests/fuzz/expect.hpp"
 
@@ -20,7 +22,11 @@ namespace gamepicker {
 
 /// The database's side of the relay in memory: event log, event reader, history reader, writer and presence in one.
 /// Answers one question each time it is told to. Every fifth session does not exist.
-class MemoryLog final : public ChannelTracker, public History, public ClientEvents, public Presence {
+class MemoryLog final : public ChannelTracker,
+                        public History,
+                        public ClientEvents,
+                        public Presence,
+                        public RelayEvents {
  public:
   struct Channel {
     std::vector<FramePtr> events;  ///< all there were; the one with offset 1 first
@@ -59,6 +65,19 @@ class MemoryLog final : public ChannelTracker, public History, public ClientEven
     const auto seat = seats_.find({std::move(channel), std::move(user)});
     expect(seat != seats_.end(), "who leaves was in");
     if (--seat->second == 0) seats_.erase(seat);
+  }
+
+  bool wants(RelayEventType) const override { return true; }
+
+  void write(RelayEvent event) override {
+    const bool connects = event.type == RelayEventType::connection;
+    expect(connects != told_.contains(event.socket_id), "a connection is told of once, and first");
+    std::set<std::string>& channels = told_[event.socket_id];
+    if (event.type == RelayEventType::subscribe) {
+      expect(channels.insert(event.channel).second, "a subscription is told of once", event.channel);
+    } else if (event.type == RelayEventType::unsubscribe) {
+      expect(channels.erase(event.channel) == 1, "who unsubscribes was subscribed", event.channel);
+    }
   }
 
   /// How many connections hold a seat.
@@ -158,6 +177,7 @@ class MemoryLog final : public ChannelTracker, public History, public ClientEven
   std::deque<ClientEvent> writes_;
   std::deque<PresenceRequest> requests_;
   std::map<std::pair<std::string, std::string>, std::size_t> seats_;  ///< connections of each user in each channel
+  std::map<std::string, std::set<std::string>> told_;  ///< subscriptions of each socket id that webhooks heard of
 };
 
 }  // namespace gamepicker

@@ -231,8 +231,8 @@ IoFixture::~IoFixture() {
 }
 
 void IoFixture::start() {
-  loop_ = std::make_unique<IoLoop>(config, mailbox, Backend{tracker, no_history, no_history, no_history}, metrics.io,
-                                   stop_);
+  loop_ = std::make_unique<IoLoop>(config, mailbox, Backend{tracker, no_history, no_history, no_history, no_history},
+                                   metrics.io, stop_);
   thread_ = std::thread([this] { loop_->run(); });
 }
 

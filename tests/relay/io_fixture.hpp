@@ -46,7 +46,7 @@ class FakeTracker final : public ChannelTracker {
 };
 
 /// For loops that need no event log: nothing is in it, and nothing gets into it.
-class NoHistory final : public History, public ClientEvents, public Presence {
+class NoHistory final : public History, public ClientEvents, public Presence, public RelayEvents {
  public:
   explicit NoHistory(Feed& feed) : feed_(feed) {}
   void read(std::string channel, std::uint64_t after) override {
@@ -55,6 +55,8 @@ class NoHistory final : public History, public ClientEvents, public Presence {
   bool write(ClientEvent) override { return false; }
   void ask(PresenceRequest) override {}
   void leave(std::string, std::string, const std::string&) override {}
+  bool wants(RelayEventType) const override { return false; }
+  void write(RelayEvent) override {}
 
  private:
   Feed& feed_;

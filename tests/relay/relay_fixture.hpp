@@ -15,6 +15,7 @@
 #include "relay/io_loop.hpp"
 #include "relay/mailbox.hpp"
 #include "relay/presence_keeper.hpp"
+#include "relay/relay_event_writer.hpp"
 #include "shared/events.hpp"
 #include "tests/relay/io_fixture.hpp"
 #include "tests/support/database.hpp"
@@ -48,13 +49,15 @@ class Relay {
   Relay(Config config, const std::string& folder)
       : config_(with_sockets(std::move(config), folder)),
         stop_(::eventfd(0, EFD_CLOEXEC)),
+        relay_events_(config_, wanted_, metrics_.relay_events),
         reader_(
-            config_, mailbox_, [] {}, metrics_.reader),
+            config_, mailbox_, [this] { relay_events_.wake(); }, metrics_.reader),
         history_(config_, mailbox_, metrics_.history_errors),
-        client_events_(config_, mailbox_, metrics_.client_event_errors),
-        presence_(config_, mailbox_, metrics_.presence_errors, kTiming),
-        loop_(config_, mailbox_, {reader_, history_, client_events_, presence_}, metrics_.io, stop_),
+        client_events_(config_, mailbox_, wanted_, metrics_.client_event_errors),
+        presence_(config_, mailbox_, wanted_, metrics_.presence_errors, kTiming),
+        loop_(config_, mailbox_, {reader_, history_, client_events_, presence_, relay_events_}, metrics_.io, stop_),
         thread_([this] { loop_.run(); }) {
+    relay_events_.start();
     reader_.start();
     history_.start();
     client_events_.start();
@@ -64,6 +67,7 @@ class Relay {
   ~Relay() {
     ::eventfd_write(stop_, 1);
     thread_.join();
+    relay_events_.stop();
     presence_.stop();
     client_events_.stop();
     history_.stop();
@@ -76,6 +80,7 @@ class Relay {
                                                   std::chrono::milliseconds(300)};
 
   const Metrics& metrics() const { return metrics_; }
+  const WantedRelayEvents& wanted() const { return wanted_; }
   const std::string& socket() const { return config_.relay_socket; }
 
  private:
@@ -90,6 +95,8 @@ class Relay {
   const int stop_;
   Metrics metrics_;
   Mailbox mailbox_;
+  WantedRelayEvents wanted_;
+  RelayEventWriter relay_events_;
   EventReader reader_;
   HistoryReader history_;
   ClientEventWriter client_events_;
