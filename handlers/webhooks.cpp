@@ -125,6 +125,7 @@ Response create_webhook(Api& api, const Request& request) {
                webhook.concurrency, webhook.channels.empty(), sealed);
     webhook.id = tx.last_insert_id();
     insert_lists(tx, webhook, fields);
+    tx.nudge_after_commit();  // relays look at what is wanted
     return json_response(201, webhook_json(api, tx, webhook.id, "Webhook created successfully"));
   });
 }
