@@ -14,6 +14,7 @@
 #include <string>
 
 #include "tests/chaos/followers.hpp"
+#include "tests/chaos/report.hpp"
 #include "tests/chaos/writers.hpp"
 
 namespace {
@@ -22,18 +23,6 @@ using namespace chaos;
 
 /// The limit itself is not to be reached by waiting for what does not come.
 constexpr std::chrono::seconds kPatience{90};
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  if (value == nullptr) throw std::runtime_error(std::string(name) + " is not set");
-  return value;
-}
-
-void report(const std::string& what, std::uint64_t offences, const std::string& detail) {
-  std::cout << (offences == 0 ? "ok " : "not ok ") << what;
-  if (offences != 0) std::cout << ": " << offences << " times" << (detail.empty() ? "" : ", first ") << detail;
-  std::cout << std::endl;
-}
 
 template <typename Visit>
 void for_each_follow(const Followers& followers, Visit visit) {
@@ -89,11 +78,8 @@ void judge(const Followers& followers, const Truth& truth) {
 
 void run(char** argv) {
   WriterSettings settings;
-  settings.socket = environment("DB_SOCKET");
-  settings.name = environment("DB_NAME");
-  settings.user = environment("DB_USER");
-  settings.password = environment("DB_PASSWORD");
-  settings.nudge = environment("NUDGE");
+  settings.database = gamepicker::test::DatabaseAddress::of_environment();
+  settings.nudge = gamepicker::test::environment("NUDGE");
   settings.events = std::stoull(argv[3]);
   settings.per_second = std::stoull(argv[4]);
   const auto limit = Clock::now() + std::chrono::seconds(std::stoull(argv[6]));

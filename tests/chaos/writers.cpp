@@ -6,8 +6,6 @@
 #include <random>
 #include <stdexcept>
 
-#include <mysql/mysql.h>
-
 #include "shared/nudge.hpp"
 #include "tests/bench/load_frames.hpp"
 
@@ -15,6 +13,7 @@ namespace chaos {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using gamepicker::test::Connection;
 using std::chrono::milliseconds;
 
 constexpr std::size_t kWriters = 8;
@@ -24,73 +23,8 @@ constexpr std::uint64_t kRolledBackPerMille = 20;
 constexpr std::uint64_t kHeldPerMille = 2;
 constexpr double kLongestHold = 2000;  ///< ms
 constexpr std::uint64_t kNudgedPercent = 90;
-constexpr unsigned kReadTimeout = 90;  ///< s; longer than a lock wait
 constexpr std::uint64_t kLookBack = 20'000;
 constexpr std::uint64_t kMarker = kWriters;  ///< stands where a writer's number does
-constexpr milliseconds kReconnectEvery{50};
-
-/// A connection that comes back. Texts are ours: nothing to be escaped.
-class Connection {
- public:
-  Connection(const WriterSettings& settings, const std::atomic<bool>& stopping)
-      : settings_(settings), stopping_(stopping) {}
-  ~Connection() { drop(); }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-
-  /// Until it is there, or false when all is to end.
-  bool ready() {
-    while (database_ == nullptr && !stopping_) {
-      if (!connect()) std::this_thread::sleep_for(kReconnectEvery);
-    }
-    return database_ != nullptr;
-  }
-  void drop() {
-    if (database_ != nullptr) mysql_close(database_);
-    database_ = nullptr;
-  }
-  bool run(const std::string& sql) {
-    if (database_ == nullptr || mysql_real_query(database_, sql.data(), sql.size()) != 0) return false;
-    int next = 0;
-    do {
-      if (MYSQL_RES* rows = mysql_store_result(database_)) mysql_free_result(rows);
-      next = mysql_next_result(database_);
-    } while (next == 0);
-    return next < 0;
-  }
-  /// Calls `row` for each row with its columns; false when the answer is not complete.
-  template <typename Row>
-  bool rows(const std::string& sql, Row row) {
-    if (database_ == nullptr || mysql_real_query(database_, sql.data(), sql.size()) != 0) return false;
-    MYSQL_RES* result = mysql_use_result(database_);
-    if (result == nullptr) return false;
-    while (MYSQL_ROW columns = mysql_fetch_row(result)) row(columns);
-    const bool complete = mysql_errno(database_) == 0;
-    mysql_free_result(result);
-    return complete;
-  }
-  /// The number in the first column of the last row.
-  bool number(const std::string& sql, std::uint64_t& value) {
-    return rows(sql, [&](MYSQL_ROW columns) { value = std::stoull(columns[0]); });
-  }
-
- private:
-  bool connect() {
-    database_ = mysql_init(nullptr);
-    mysql_options(database_, MYSQL_OPT_READ_TIMEOUT, &kReadTimeout);
-    if (mysql_real_connect(database_, nullptr, settings_.user.c_str(), settings_.password.c_str(),
-                           settings_.name.c_str(), 0, settings_.socket.c_str(), CLIENT_MULTI_RESULTS) != nullptr &&
-        run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED") && run("SET autocommit = 0")) {
-      return true;
-    }
-    drop();
-    return false;
-  }
-
-  const WriterSettings& settings_;
-  const std::atomic<bool>& stopping_;
-  MYSQL* database_ = nullptr;
-};
 
 std::string key_of(std::uint64_t writer, std::uint64_t number) {
   return R"("writer":)" + std::to_string(writer) + R"(,"number":)" + std::to_string(number) + ",";
@@ -104,7 +38,7 @@ class Writers::Writer {
       : settings_(settings),
         shared_(shared),
         number_(number),
-        connection_(settings, shared.stopping),
+        connection_(settings.database, shared.stopping),
         nudge_(settings.nudge),
         random_(settings.seed * 1000 + number) {}
 
@@ -113,7 +47,7 @@ class Writers::Writer {
     for (;;) {
       const Transaction transaction = make();
       const std::uint64_t before = shared_.planned.fetch_add(transaction.events.size());
-      if (before >= settings_.events) break;
+      if (before >= settings_.events || shared_.enough) break;
       std::this_thread::sleep_until(begin + milliseconds(before * 1000 / settings_.per_second));
       if (!carry_out(transaction)) break;
     }
@@ -196,7 +130,7 @@ class Writers::Writer {
     if (!connection_.ready()) return false;
     for (const Event& event : transaction.events) {
       if (connection_.run("CALL enqueue_event('" + channel_name(event.channel) + "', 'chaos', 'chaos', '" + event.body +
-                          "', NULL, 0)")) {
+                          "', NULL, " + (settings_.for_webhooks ? "NULL)" : "0)"))) {
         continue;
       }
       connection_.drop();

@@ -9,15 +9,17 @@
 #include <vector>
 
 #include "tests/chaos/log.hpp"
+#include "tests/support/connection.hpp"
 
 namespace chaos {
 
 struct WriterSettings {
-  std::string socket, name, user, password;  ///< of the database
+  gamepicker::test::DatabaseAddress database;
   std::string nudge;
   std::uint64_t events = 0;      ///< to be committed; a few more may be
   std::uint64_t per_second = 0;  ///< at the most
   std::uint64_t seed = 0;
+  bool for_webhooks = false;  ///< whether those that want the type "chaos" get them
 };
 
 /// What the event log holds in the end.
@@ -37,6 +39,8 @@ class Writers {
   Writers& operator=(const Writers&) = delete;
 
   void start();
+  /// No more than what is under way, however many were asked for.
+  void enough() { shared_.enough = true; }
   std::uint64_t committed() const { return shared_.committed; }
   bool done() const { return shared_.running == 0; }
   /// After done(): one more event on each channel. Waits for the database if need be.
@@ -50,7 +54,7 @@ class Writers {
     std::atomic<std::uint64_t> planned = 0, committed = 0, rolled_back = 0, held = 0, retried = 0, unknown = 0,
                                torn = 0;
     std::atomic<int> running = 0;
-    std::atomic<bool> stopping = false;
+    std::atomic<bool> stopping = false, enough = false;
   };
 
  private:
