@@ -1,12 +1,16 @@
 #include "shared/json_reader.hpp"
 
+#include <algorithm>
+#include <charconv>
 #include <limits>
-#include <sstream>
+#include <utility>
+#include <vector>
 
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
 #include <Poco/JSON/Parser.h>
-#include <Poco/JSON/Stringifier.h>
+
+#include "shared/json_writer.hpp"
 
 namespace gamepicker {
 namespace {
@@ -47,6 +51,45 @@ bool is_scalar(std::string_view text) {
     return parsed.extract<Poco::JSON::Array::Ptr>()->size() == 1;
   } catch (const Poco::Exception&) {
     return false;
+  }
+}
+
+/// JavaScript's array indices, which come first among the names of an object, smallest first; nothing for other names.
+std::optional<std::uint32_t> array_index(const std::string& name) {
+  std::uint32_t index = 0;
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data(), end, index);
+  const bool plain = error == std::errc() && stop == end && std::to_string(index) == name;
+  return plain && index != std::numeric_limits<std::uint32_t>::max() ? std::optional(index) : std::nullopt;
+}
+
+/// As JSON.stringify writes what JSON.parse has read, but for whole numbers beyond 2^53, which stay exact.
+void append_json(std::string& out, const Var& value) {
+  if (value.isEmpty()) {
+    out += "null";
+  } else if (value.type() == typeid(Poco::JSON::Object::Ptr)) {
+    const auto& object = *value.extract<Poco::JSON::Object::Ptr>();
+    auto names = object.getNames();
+    std::ranges::stable_sort(names, {}, [](const std::string& name) {
+      return array_index(name).value_or(std::numeric_limits<std::uint32_t>::max());
+    });
+    char separator = '{';
+    for (const std::string& name : names) {
+      append_json_string(out += std::exchange(separator, ','), name);
+      append_json(out += ':', object.get(name));
+    }
+    out += names.empty() ? "{}" : "}";
+  } else if (value.type() == typeid(Poco::JSON::Array::Ptr)) {
+    const auto& array = *value.extract<Poco::JSON::Array::Ptr>();
+    char separator = '[';
+    for (const Var& element : array) append_json(out += std::exchange(separator, ','), element);
+    out += array.size() == 0 ? "[]" : "]";
+  } else if (value.isString()) {
+    append_json_string(out, value.extract<std::string>());
+  } else if (value.isBoolean() || value.isInteger()) {
+    out += value.convert<std::string>();
+  } else {
+    append_json_number(out, value.convert<double>());
   }
 }
 
@@ -170,9 +213,9 @@ std::optional<std::vector<JsonObject>> JsonObject::object_list(const std::string
 
 std::optional<std::string> JsonObject::json(const std::string& name) const {
   if (!has(name)) return std::nullopt;
-  std::ostringstream out;
-  Poco::JSON::Stringifier::stringify(tree_->get(name), out);
-  return out.str();
+  std::string out;
+  append_json(out, tree_->get(name));
+  return out;
 }
 
 std::size_t utf8_length(std::string_view text) {

@@ -1,15 +1,17 @@
 #include "shared/json_writer.hpp"
 
 #include <array>
+#include <charconv>
+#include <cmath>
 
 namespace gamepicker {
 
 namespace {
 
-/// Which bytes a JSON string holds as they are.
+/// Which bytes a JSON string holds as they are: all that JavaScript's JSON.stringify leaves.
 constexpr std::array<bool, 256> kPlain = [] {
   std::array<bool, 256> plain{};
-  for (int c = 0x20; c < 256; ++c) plain[static_cast<std::size_t>(c)] = c != '"' && c != '\\' && c != 0x7f;
+  for (int c = 0x20; c < 256; ++c) plain[static_cast<std::size_t>(c)] = c != '"' && c != '\\';
   return plain;
 }();
 
@@ -31,6 +33,12 @@ void append_json_string(std::string& out, std::string_view text) {
       case '\\':
         out += "\\\\";
         break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
       case '\n':
         out += "\\n";
         break;
@@ -46,6 +54,35 @@ void append_json_string(std::string& out, std::string_view text) {
   }
   out.append(text, clean_from);
   out += '"';
+}
+
+void append_json_number(std::string& out, double number) {
+  if (number == 0) {  // also the negative one
+    out += '0';
+    return;
+  }
+  if (number < 0) out += '-';
+  char text[32];
+  const char* end = std::to_chars(text, std::end(text), std::abs(number), std::chars_format::scientific).ptr;
+  const std::string_view shortest(text, static_cast<std::size_t>(end - text));  // d.ddde+xx
+  const std::size_t mark = shortest.find('e');
+  std::string digits(1, shortest[0]);
+  if (mark > 2) digits += shortest.substr(2, mark - 2);
+  int exponent = 0;
+  std::from_chars(shortest.data() + mark + (shortest[mark + 1] == '+' ? 2 : 1), end, exponent);
+  const int point = exponent + 1;  // where the point stands among the digits
+  const int count = static_cast<int>(digits.size());
+  if (point > 21 || point <= -6) {
+    out += digits[0];
+    if (count > 1) out.append(".").append(digits, 1);
+    out.append(exponent < 0 ? "e-" : "e+").append(std::to_string(std::abs(exponent)));
+  } else if (point <= 0) {
+    out.append("0.").append(static_cast<std::size_t>(-point), '0').append(digits);
+  } else if (point >= count) {
+    out.append(digits).append(static_cast<std::size_t>(point - count), '0');
+  } else {
+    out.append(digits, 0, static_cast<std::size_t>(point)).append(".").append(digits, static_cast<std::size_t>(point));
+  }
 }
 
 JsonWriter& JsonWriter::key(std::string_view name) {

@@ -11,8 +11,12 @@
 
 namespace gamepicker {
 
-/// Appends `text` to `out` as a quoted JSON string. `text` must be valid UTF-8.
+/// Appends `text` to `out` as a quoted JSON string, as JSON.stringify writes it: who parses a webhook's body and
+/// serialises it again gets the bytes that are signed. `text` must be valid UTF-8.
 void append_json_string(std::string& out, std::string_view text);
+
+/// Appends a finite number as JavaScript writes it (ECMA-262, Number::toString).
+void append_json_number(std::string& out, double number);
 
 /// A streaming JSON writer: values go straight into one string, commas are put where they belong, nothing is kept
 /// in between. Poco's PrintHandler takes three times as long for an answer of ours.

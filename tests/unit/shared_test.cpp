@@ -153,6 +153,37 @@ BOOST_AUTO_TEST_CASE(the_writer_puts_commas_and_escapes) {
   BOOST_TEST(writer.text() == R"({"a":1,"b":"q\"\\\n\u0001","c":[true,null,{}],"d":null})");
 }
 
+// What a receiver gets when it parses a webhook's body and serialises it again.
+BOOST_AUTO_TEST_CASE(strings_and_numbers_are_written_as_by_JavaScript) {
+  std::string text;
+  append_json_string(text, "\b\f\x0b\x1f\x7f/\xE2\x80\xA8");
+  BOOST_TEST(text == "\"\\b\\f\\u000b\\u001f\x7f/\xE2\x80\xA8\"");
+  const std::pair<const char*, const char*> numbers[] = {
+      {"1.0", "1"},
+      {"-0.0", "0"},
+      {"100.25", "100.25"},
+      {"0.1", "0.1"},
+      {"-1.5e3", "-1500"},
+      {"1e20", "100000000000000000000"},
+      {"1e21", "1e+21"},
+      {"1.25e21", "1.25e+21"},
+      {"1e-6", "0.000001"},
+      {"1e-7", "1e-7"},
+      {"-1.5e-9", "-1.5e-9"},
+      {"123456789012345680000.0", "123456789012345680000"},
+      {"5e-324", "5e-324"},
+      {"1.7976931348623157e308", "1.7976931348623157e+308"},
+      {"18446744073709551615", "18446744073709551615"},
+      {"-0", "0"},
+  };
+  for (const auto& [read, written] : numbers) {
+    const auto object = JsonObject::parse(std::string("{\"n\":") + read + "}");
+    BOOST_TEST(object.json("n").value() == written);
+  }
+  const auto object = JsonObject::parse(R"({"o":{"b":[],"10":{},"2":null,"02":true,"a":"x\/y"}})");
+  BOOST_TEST(object.json("o").value() == R"({"2":null,"10":{},"02":true,"a":"x/y","b":[]})");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(cryptography)
