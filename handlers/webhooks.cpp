@@ -176,7 +176,7 @@ Response update_webhook(Api& api, const Request& request) {
     if (fields.has_channels) tx.execute(kDeleteChannels, webhook.id);
     insert_lists(tx, webhook, fields);
     if (fields.enables || webhook.url != old_url) tx.execute(kForgetFailures, webhook.id);
-    tx.nudge_after_commit();  // what waited for this may be due now
+    tx.nudge_after_commit();  // and what waited for this may be due
     return json_response(200, webhook_json(api, tx, webhook.id, "Webhook updated successfully"));
   });
 }
@@ -216,6 +216,7 @@ Response delete_webhook(Api& api, const Request& request) {
     for (const char* sql : {kDeleteRecoveries, kDeleteHealth, kDeletePatterns, kDeleteChannels, kDeleteWebhook}) {
       tx.execute(sql, id);
     }
+    tx.nudge_after_commit();
     return id;
   });
   try {

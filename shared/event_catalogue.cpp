@@ -99,11 +99,10 @@ constexpr char kGameStatus[] =
                 R"(,"players":)" TEXTS R"(,"lobbyState":)" MAYBE_TEXT R"(,"gameState":)" MAYBE_TEXT
                 R"(,"gameStarted":)" BOOLEAN R"(,"gameFinished":)" BOOLEAN R"(,"monitoring":)" BOOLEAN);
 
-constexpr char kConnection[] =
-    OBJECT(R"("socketId","connectedAt","user")",
-           SOCKET R"(,"connectedAt":)" COUNT
-                  R"(,"user":{"type":["object","null"],"required":["id","name","role"],"properties":{"id":)" TEXT
-                  R"(,"name":)" TEXT R"(,"role":{"enum":["viewer","bot","admin"]}}})");
+constexpr char kConnection[] = OBJECT(
+    R"("socketId","connectedAt","user")",
+    SOCKET R"(,"connectedAt":)" COUNT R"(,"user":)" OBJECT(
+        R"("id","name","role")", R"("id":)" TEXT R"(,"name":)" TEXT R"(,"role":{"enum":["viewer","bot","admin"]})"));
 
 constexpr char kDisconnection[] =
     OBJECT(R"("socketId","code","reason")", SOCKET R"(,"code":)" COUNT R"(,"reason":)" TEXT);
@@ -123,9 +122,9 @@ constexpr char kClientEvent[] = OBJECT(R"("socketId","channel","event","data")",
                                        SOCKET R"(,"channel":)" TEXT R"(,"event":)" TEXT R"(,"data":)" ANY);
 
 constexpr char kWebhookDisabled[] =
-    OBJECT(R"("webhook")",
-           R"("webhook":)" OBJECT(R"("id","name","url","disabled_reason")",
-                                  R"("id":)" ID R"(,"name":)" TEXT R"(,"url":)" TEXT R"(,"disabled_reason":)" TEXT));
+    OBJECT(R"("webhook")", R"("webhook":)" OBJECT(R"("id","name","url","enabled","disabled_reason")",
+                                                  R"("id":)" ID R"(,"name":)" TEXT R"(,"url":)" TEXT
+                                                  R"(,"enabled":{"const":false},"disabled_reason":)" TEXT));
 
 constexpr EventType kCatalogue[] = {
     {"game.added", "A game is played in a session.", kGameAdded,
@@ -185,8 +184,9 @@ constexpr EventType kCatalogue[] = {
     {"client_event", "A client sent an event to the other members of a channel.", kClientEvent,
      R"({"socketId":"7d0c1f0a-94a8-4b52-8f3a-6b6b8f1c2d3e","channel":"private-chat","event":"client-typing",)"
      R"("data":{"on":true}})"},
-    {"webhook.disabled", "The server disabled a webhook that failed for too long.", kWebhookDisabled,
-     R"({"webhook":{"id":5,"name":"mine","url":"https://example.org/hook",)"
+    {"webhook.disabled", "The server disabled a webhook: it failed for too long, or its endpoint answered 410.",
+     kWebhookDisabled,
+     R"({"webhook":{"id":5,"name":"mine","url":"https://example.org/hook","enabled":false,)"
      R"("disabled_reason":"Every delivery failed for 5 days"}})"},
 };
 

@@ -16,7 +16,7 @@ struct StatusFixture : ApiFixture {
 
   Response status() { return admin("GET", "/api/webhooks/1/status"); }
 
-  WebhookData data{database};
+  WebhookData data{database};  // its events are no real ones: on a channel that is not held against the catalogue
 };
 
 }  // namespace
@@ -32,7 +32,7 @@ BOOST_AUTO_TEST_CASE(a_new_webhook_is_healthy_and_owes_nothing) {
 }
 
 BOOST_AUTO_TEST_CASE(an_endpoint_that_fails_backs_off_until_it_succeeds_and_a_disabled_one_is_disabled) {
-  data.deliver(1);
+  data.deliver(1, "orders");
   database.execute(
       "INSERT INTO webhook_health VALUES (1, 3, '2026-03-15 20:00:00', '2026-03-15 20:30:00.5', 'HTTP 500', "
       "'2026-03-15 20:29:59')");
@@ -59,7 +59,7 @@ BOOST_AUTO_TEST_CASE(an_endpoint_that_fails_backs_off_until_it_succeeds_and_a_di
 }
 
 BOOST_AUTO_TEST_CASE(the_time_to_drain_comes_from_what_succeeded_in_the_last_minute) {
-  for (int i = 0; i < 7; ++i) data.deliver(1);
+  for (int i = 0; i < 7; ++i) data.deliver(1, "orders");
   BOOST_TEST(at(status(), "seconds_to_drain") == "null");
   database.execute(
       "INSERT INTO webhook_logs (webhook_id, delivery_id, attempt, duration_ms, error_message, created_at) VALUES "
@@ -72,8 +72,8 @@ BOOST_AUTO_TEST_CASE(the_time_to_drain_comes_from_what_succeeded_in_the_last_min
 }
 
 BOOST_AUTO_TEST_CASE(the_oldest_delivery_counts_also_when_it_waits_for_a_late_retry) {
-  const std::string oldest = data.deliver(1);
-  data.deliver(1);
+  const std::string oldest = data.deliver(1, "orders");
+  data.deliver(1, "orders");
   database.execute(
       "UPDATE webhook_deliveries SET created_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR WHERE id = " + oldest +
       "; UPDATE webhook_queue SET due_at = UTC_TIMESTAMP(3) + INTERVAL 1 HOUR WHERE delivery_id = " + oldest);
