@@ -1,6 +1,6 @@
 // Keeps the ledger of what webhooks were sent, while the relay is killed and the database restarted: nothing may be
 // lost, and nothing come twice but what a killed relay had in flight.
-//   chaos_webhooks RELAY CONFIG FOLDER KILLS EVENTS_PER_SECOND SECONDS SEED
+//   chaos_ledger RELAY CONFIG FOLDER KILLS EVENTS_PER_SECOND SECONDS SEED
 // The database is that of DB_SOCKET, DB_NAME, DB_USER and DB_PASSWORD. A line "database" asks for its restart, in the
 // end there are figures, and a line "ok WHAT" or "not ok WHAT" for each promise.
 
@@ -176,7 +176,7 @@ class Test {
 int main(int argc, char** argv) {
   try {
     if (argc != 8) {
-      throw std::runtime_error("usage: chaos_webhooks RELAY CONFIG FOLDER KILLS EVENTS_PER_SECOND SECONDS SEED");
+      throw std::runtime_error("usage: chaos_ledger RELAY CONFIG FOLDER KILLS EVENTS_PER_SECOND SECONDS SEED");
     }
     Test(argv).run();
   } catch (const std::exception& error) {
