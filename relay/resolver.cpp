@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -13,7 +14,7 @@ namespace gamepicker {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int kMaxRunning = 64;
+constexpr std::size_t kMaxRunning = 64;
 constexpr std::size_t kMaxAddresses = 16;
 
 addrinfo hints(int flags) {
@@ -36,8 +37,10 @@ std::vector<ResolvedAddress> copy_and_free(addrinfo* list) {
   return addresses;
 }
 
-/// One look-up, shared by the thread that does it and the one that waits.
-struct Lookup {
+}  // namespace
+
+/// One look-up, shared by the thread that does it and those that wait.
+struct Resolver::Lookup {
   std::mutex mutex;
   std::condition_variable finished;
   bool done = false;
@@ -56,7 +59,10 @@ struct Lookup {
   }
 };
 
-}  // namespace
+struct Resolver::Running {
+  std::mutex mutex;
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<Lookup>> lookups;  ///< by host and service
+};
 
 std::string ResolvedAddress::text() const {
   char host[NI_MAXHOST] = "";
@@ -64,33 +70,44 @@ std::string ResolvedAddress::text() const {
   return host;
 }
 
-std::vector<ResolvedAddress> Resolver::resolve(const std::string& host, std::uint16_t port,
-                                               Clock::time_point deadline) {
-  const std::string service = std::to_string(port);
+Resolver::Resolver() : running_(std::make_shared<Running>()) {}
+Resolver::~Resolver() = default;
+
+std::vector<ResolvedAddress> Resolver::literal(const std::string& host, std::uint16_t port) {
   const addrinfo numeric = hints(AI_NUMERICHOST);
   addrinfo* list = nullptr;
-  if (::getaddrinfo(host.c_str(), service.c_str(), &numeric, &list) == 0) return copy_and_free(list);
+  if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &numeric, &list) != 0) return {};
+  return copy_and_free(list);
+}
 
-  if (running_->fetch_add(1) >= kMaxRunning) {
-    running_->fetch_sub(1);
-    throw ResolveError("DNS lookup failed: too many are not answered");
-  }
-  const auto lookup = std::make_shared<Lookup>();
+std::shared_ptr<Resolver::Lookup> Resolver::join_or_start(const std::string& host, const std::string& service) {
+  const std::lock_guard lock(running_->mutex);
+  const auto key = std::make_pair(host, service);
+  if (const auto found = running_->lookups.find(key); found != running_->lookups.end()) return found->second;
+  if (running_->lookups.size() >= kMaxRunning) throw ResolveError("DNS lookup failed: too many are not answered");
+  auto lookup = std::make_shared<Lookup>();
   try {
-    std::thread([lookup, running = running_, host, service] {
-      lookup->run(host, service);
-      running->fetch_sub(1);
+    std::thread([lookup, running = running_, key] {
+      lookup->run(key.first, key.second);
+      const std::lock_guard ended(running->mutex);
+      running->lookups.erase(key);
     }).detach();
   } catch (const std::system_error&) {
-    running_->fetch_sub(1);
     throw ResolveError("DNS lookup failed: no thread for it");
   }
+  running_->lookups.emplace(key, lookup);
+  return lookup;
+}
+
+std::vector<ResolvedAddress> Resolver::resolve(const std::string& host, std::uint16_t port,
+                                               Clock::time_point deadline) {
+  const auto lookup = join_or_start(host, std::to_string(port));
   std::unique_lock lock(lookup->mutex);
   if (!lookup->finished.wait_until(lock, deadline, [&] { return lookup->done; })) {
     throw ResolveError("DNS lookup timed out");
   }
   if (lookup->error != 0) throw ResolveError(std::string("DNS lookup failed: ") + ::gai_strerror(lookup->error));
-  return std::move(lookup->addresses);
+  return lookup->addresses;
 }
 
 }  // namespace gamepicker

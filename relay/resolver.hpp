@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -26,17 +25,27 @@ struct ResolvedAddress {
 };
 
 /// getaddrinfo() with a deadline: each look-up runs in a thread of its own, which is left to itself when nobody waits
-/// any more (it ends by the C library's own time limits). Their number is bounded. Thread-safe. glibc's getaddrinfo_a()
-/// would do the same, but its hidden threads crash under the sanitizers.
+/// any more (it ends by the C library's own time limits). Who asks for a name that is being looked up waits for the
+/// same answer, so that a name server that is silent about some names holds up few threads; their number is bounded.
+/// Thread-safe. glibc's getaddrinfo_a() would do the same, but its hidden threads crash under the sanitizers.
 class Resolver {
  public:
+  Resolver();
+  ~Resolver();
+
   /// In the system's order of preference. Throws ResolveError.
   std::vector<ResolvedAddress> resolve(const std::string& host, std::uint16_t port,
                                        std::chrono::steady_clock::time_point deadline);
 
+  /// The address that a literal means to the C library; empty for a name.
+  static std::vector<ResolvedAddress> literal(const std::string& host, std::uint16_t port);
+
  private:
-  /// Shared with threads that may outlive the resolver.
-  std::shared_ptr<std::atomic<int>> running_ = std::make_shared<std::atomic<int>>(0);
+  struct Lookup;
+  struct Running;
+  std::shared_ptr<Lookup> join_or_start(const std::string& host, const std::string& service);
+
+  std::shared_ptr<Running> running_;  ///< shared with threads that may outlive the resolver
 };
 
 }  // namespace gamepicker

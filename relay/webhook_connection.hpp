@@ -6,61 +6,97 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
-#include <Poco/Net/Context.h>
 #include <Poco/Net/HTTPClientSession.h>
 
 #include "relay/resolver.hpp"
 #include "relay/watchdog.hpp"
+#include "relay/webhook_sender.hpp"
+#include "relay/webhook_socket.hpp"
 #include "shared/address_guard.hpp"
 #include "shared/webhook_url.hpp"
 
-/// The sender's connections: the one header that shows Poco Net, included by the sender's own files only.
+/// The sender's connections; included by the sender's own files and their tests only.
 namespace gamepicker {
 
-/// No connection came about. what() is for the delivery log.
+/// No connection came about, or it ended before an answer. what() is for the delivery log.
 struct ConnectError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// One open connection. Poco's session would resolve and connect again by itself, past the address guard; this one
-/// uses the socket it was given and no other.
+/// One open connection, plain or TLS. Poco's session would resolve and connect again by itself, past the address guard;
+/// this one uses the socket it was given and no other.
 class WebhookConnection : public Poco::Net::HTTPClientSession {
  public:
-  explicit WebhookConnection(const Poco::Net::StreamSocket& socket);
+  /// Takes a connected, blocking descriptor; `peer` is its address, numeric.
+  WebhookConnection(int descriptor, std::string peer);
+  ~WebhookConnection() override;
 
-  int descriptor() const { return handle_.descriptor(); }  ///< for the watchdog
+  /// Verifies the certificate for `host`. Throws TlsError, also when the deadline has passed.
+  void start_tls(const Poco::Net::Context::Ptr& context, const std::string& host, Watchdog& watchdog,
+                 std::chrono::steady_clock::time_point deadline);
+  /// An exchange of at most `limit` bytes of answer begins. Reads and writes end with the deadline, roughly: the
+  /// watchdog, who watches descriptor(), is exact.
+  void begin(std::size_t limit, std::chrono::steady_clock::time_point deadline);
+
+  int descriptor() const { return handle_.descriptor(); }
+  const std::string& peer() const { return peer_; }
+  const Intake& intake() const { return *intake_; }
+  /// Whether the whole request went out, the connection is open and all that came was asked for.
+  bool clean() const { return !cut_off_ && !intake_->ended && !intake_->full() && buffered() == 0; }
   /// Whether the peer has neither closed an idle connection nor sent what nobody asked for.
-  bool still_quiet() const;
+  bool still_quiet();
 
  protected:
+  int write(const char* buffer, std::streamsize length) override;
   void connect(const Poco::Net::SocketAddress& address) override;
-  int read(char* buffer, std::streamsize length) override;
 
  private:
+  WebhookConnection(int descriptor, std::string peer, std::shared_ptr<Intake> intake);
+
+  const std::string peer_;
+  const std::shared_ptr<Intake> intake_;
   SocketHandle handle_;
+  std::chrono::steady_clock::time_point deadline_;
+  bool tls_ = false;
+  bool cut_off_ = false;  ///< the peer did not wait for the whole request
 };
+
+/// Those that may be connected to. Throws ConnectError with the reason when there is none.
+std::vector<ResolvedAddress> judged(std::vector<ResolvedAddress> addresses, const AddressPolicy& policy);
 
 /// Opens connections to judged addresses. Thread-safe.
 class WebhookConnector {
  public:
-  WebhookConnector(AddressPolicy policy, Watchdog& watchdog);
+  /// Throws ConfigError.
+  WebhookConnector(const Config& config, Watchdog& watchdog)
+      : policy_(config), tls_(webhook_tls_context(config.webhook_ca_file)), watchdog_(watchdog) {}
 
   /// Resolves once, judges every address, connects to one that passed, within the deadline and, for https, with a
-  /// certificate verified for the URL's host. Throws ConnectError, ResolveError or Poco's exceptions.
-  std::unique_ptr<WebhookConnection> open(const WebhookUrl& url, std::chrono::steady_clock::time_point deadline);
+  /// certificate verified for the URL's host. `phases` are noted as each ends, `peer` as soon as one is connected to.
+  /// Throws ConnectError, ResolveError or TlsError.
+  std::unique_ptr<WebhookConnection> open(const WebhookUrl& url, std::chrono::steady_clock::time_point deadline,
+                                          AttemptPhases& phases, std::string& peer);
 
  private:
   const AddressPolicy policy_;
+  const Poco::Net::Context::Ptr tls_;
   Watchdog& watchdog_;
   Resolver resolver_;
-  Poco::Net::Context::Ptr tls_;
 };
 
 /// Connections kept for the next delivery to the same place, for less than receivers commonly keep them (5 s).
-/// Bounded; thread-safe.
+/// Bounded: the one unused for longest makes room. Thread-safe.
 class IdleConnections {
  public:
+  /// Each is a descriptor and, over TLS, some 20 kB. Fewer than there are webhooks with a backlog would make each of
+  /// their deliveries connect anew.
+  static constexpr std::size_t kMost = 1024;
+
+  explicit IdleConnections(std::size_t most = kMost) : most_(most) {}
+
   std::unique_ptr<WebhookConnection> take(const std::string& key);
   void keep(const std::string& key, std::unique_ptr<WebhookConnection> connection);
 
@@ -70,8 +106,13 @@ class IdleConnections {
     std::chrono::steady_clock::time_point since;
     std::unique_ptr<WebhookConnection> connection;
   };
+  using Entries = std::list<Entry>;
+  void move_oldest(Entries& target);
+
+  const std::size_t most_;
   std::mutex mutex_;
-  std::list<Entry> entries_;  ///< oldest first
+  Entries entries_;  ///< oldest first
+  std::unordered_multimap<std::string, Entries::iterator> by_key_;
 };
 
 }  // namespace gamepicker

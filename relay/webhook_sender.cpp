@@ -1,41 +1,49 @@
 #include "relay/webhook_sender.hpp"
 
 #include <algorithm>
-#include <istream>
-#include <ostream>
 
 #include <Poco/Exception.h>
 #include <Poco/Net/HTTPRequest.h>
-#include <Poco/Net/HTTPResponse.h>
-#include <Poco/Net/NetException.h>
-#include <Poco/Net/SSLException.h>
-#include <sys/socket.h>
 
 #include "relay/retry_schedule.hpp"
 #include "relay/webhook_connection.hpp"
+#include "relay/webhook_exchange.hpp"
 #include "shared/clock.hpp"
 #include "shared/json_reader.hpp"
 #include "shared/signature.hpp"
+#include "shared/webhook_headers.hpp"
 
 namespace gamepicker {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using Poco::Net::HTTPRequest;
+using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kMaxAnswer = 65536;
 constexpr std::size_t kKeptAnswer = 1024;
-constexpr int kMaxHeaders = 100;
 constexpr char kUserAgent[] = "Jackbox-Game-Picker-Webhook/1.0";
 
 /// A reused connection was closed by the peer before it answered: nobody's fault, worth one more try.
 struct StaleConnection {};
 
-Poco::Net::HTTPRequest make_request(const WebhookRequest& delivery, const WebhookUrl& url) {
+/// Signed with every secret, so that a receiver that knows any of them can verify.
+std::string standard_signatures(const WebhookRequest& delivery, const std::string& id, const std::string& timestamp) {
+  std::string entries;
+  for (const std::string& secret : delivery.secrets) {
+    if (!entries.empty()) entries += ' ';
+    entries += standard_webhook_signature(secret, id, timestamp, delivery.body);
+  }
+  return entries;
+}
+
+/// X-Webhook-Signature has room for one value, which receivers compare as a whole: it is made with the current secret.
+HTTPRequest make_request(const WebhookRequest& delivery, const WebhookUrl& url) {
   const std::string id = std::to_string(delivery.delivery_id);
   const std::string timestamp =
       std::to_string(std::chrono::floor<std::chrono::seconds>(now()).time_since_epoch().count());
-  Poco::Net::HTTPRequest request(Poco::Net::HTTPRequest::HTTP_POST, url.target, Poco::Net::HTTPMessage::HTTP_1_1);
+  HTTPRequest request(delivery.method == "PUT" ? HTTPRequest::HTTP_PUT : HTTPRequest::HTTP_POST, url.target,
+                      HTTPRequest::HTTP_1_1);
   request.set("Host", url.host_header());
   request.setContentType("application/json");
   request.setContentLength64(static_cast<Poco::Int64>(delivery.body.size()));
@@ -46,43 +54,12 @@ Poco::Net::HTTPRequest make_request(const WebhookRequest& delivery, const Webhoo
   request.set("X-Webhook-Attempt", std::to_string(delivery.attempt));
   request.set("webhook-id", id);
   request.set("webhook-timestamp", timestamp);
-  request.set("webhook-signature", standard_webhook_signature(delivery.secrets.front(), id, timestamp, delivery.body));
-  request.setKeepAlive(true);
-  return request;
-}
-
-/// A second line behind the watchdog: no single read or write waits longer than what is left.
-void limit_socket(int descriptor, Clock::time_point deadline) {
-  const auto left =
-      std::max(std::chrono::ceil<milliseconds>(deadline - Clock::now()), milliseconds{1}) + milliseconds{50};
-  const timeval limit{static_cast<time_t>(left.count() / 1000), static_cast<suseconds_t>(left.count() % 1000 * 1000)};
-  ::setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  ::setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-}
-
-struct Answer {
-  std::string body;
-  bool ended = false;  ///< read to its end: the connection can be used again
-};
-
-Answer read_answer(std::istream& stream) {
-  Answer answer;
-  char buffer[8192];
-  while (answer.body.size() < kMaxAnswer) {
-    const auto wanted = std::min(sizeof buffer, kMaxAnswer - answer.body.size());
-    stream.read(buffer, static_cast<std::streamsize>(wanted));
-    answer.body.append(buffer, static_cast<std::size_t>(stream.gcount()));
-    if (!stream) {
-      answer.ended = stream.eof();
-      break;
-    }
+  request.set("webhook-signature", standard_signatures(delivery, id, timestamp));
+  for (const auto& [name, value] : delivery.headers) {
+    // Checked when they were stored; here again, for no row of the database may forge a request.
+    if (is_header_name(name) && is_header_value(value) && !is_reserved_webhook_header(name)) request.add(name, value);
   }
-  return answer;
-}
-
-bool complete(const Poco::Net::HTTPResponse& response, const Answer& answer) {
-  if (!answer.ended) return false;
-  return !response.hasContentLength() || static_cast<std::size_t>(response.getContentLength64()) == answer.body.size();
+  return request;
 }
 
 std::string timeout_error(milliseconds timeout) {
@@ -100,15 +77,14 @@ std::string status_error(int status) {
 
 class WebhookSender::Impl {
  public:
-  explicit Impl(const Config& config) : connector_(AddressPolicy(config), watchdog_) {}
+  explicit Impl(const Config& config) : connector_(config, watchdog_) {}
 
   WebhookResponse send(const WebhookRequest& request);
 
  private:
-  void attempt(const WebhookRequest& delivery, const WebhookUrl& url, Clock::time_point deadline,
-               WebhookResponse& result);
-  void exchange(WebhookConnection& connection, bool reused, Poco::Net::HTTPRequest& request, const std::string& body,
-                Poco::Net::HTTPResponse& response, std::istream*& stream);
+  void attempt(const WebhookRequest& delivery, const WebhookUrl& url, Clock::time_point start, WebhookResponse& result);
+  bool exchange_on(WebhookConnection& connection, bool reused, HTTPRequest& request, const WebhookRequest& delivery,
+                   Clock::time_point start, WebhookResponse& result);
 
   Watchdog watchdog_;
   WebhookConnector connector_;
@@ -117,81 +93,62 @@ class WebhookSender::Impl {
 
 WebhookResponse WebhookSender::Impl::send(const WebhookRequest& delivery) {
   const auto start = Clock::now();
-  const auto deadline = start + delivery.timeout;
   WebhookResponse result;
-  const auto url = WebhookUrl::parse(delivery.url);
   try {
-    if (url) {
-      attempt(delivery, *url, deadline, result);
-    } else {
+    const auto url = WebhookUrl::parse(delivery.url);
+    if (!url) {
       result.error = "Invalid URL";
+    } else if (delivery.secrets.empty()) {
+      result.error = "No secret to sign with";
+    } else {
+      attempt(delivery, *url, start, result);
     }
-  } catch (const Poco::Net::SSLException& error) {
-    result.error = "TLS error: " + error.displayText();
-  } catch (const Poco::TimeoutException&) {
-    result.error = timeout_error(delivery.timeout);
-  } catch (const Poco::Net::NoMessageException&) {
-    result.error = "Connection closed without an answer";
-  } catch (const Poco::Net::MessageException&) {
-    result.error = "The answer is not HTTP";
   } catch (const Poco::Exception& error) {
     result.error = "Network error: " + error.displayText();
   } catch (const std::exception& error) {
     result.error = error.what();
   }
   // What the watchdog cut off looks like anything from a reset to an empty answer.
-  if (Clock::now() >= deadline) result.error = timeout_error(delivery.timeout);
+  if (Clock::now() >= start + delivery.timeout) result.error = timeout_error(delivery.timeout);
   result.error = to_valid_utf8(result.error, 500);
   result.duration = std::chrono::duration_cast<milliseconds>(Clock::now() - start);
   return result;
 }
 
-void WebhookSender::Impl::attempt(const WebhookRequest& delivery, const WebhookUrl& url, Clock::time_point deadline,
+void WebhookSender::Impl::attempt(const WebhookRequest& delivery, const WebhookUrl& url, Clock::time_point start,
                                   WebhookResponse& result) {
   const std::string key = std::to_string(delivery.webhook_id) + (url.secure ? " https " : " http ") + url.host_header();
   auto request = make_request(delivery, url);
   auto connection = idle_.take(key);
   for (bool reused = connection != nullptr;; reused = false) {
-    if (!connection) connection = connector_.open(url, deadline);
-    limit_socket(connection->descriptor(), deadline);
-    std::optional<Watchdog::Guard> guard(std::in_place, watchdog_, connection->descriptor(), deadline);
-    Poco::Net::HTTPResponse response;
-    response.setFieldLimit(kMaxHeaders);
-    std::istream* stream = nullptr;
+    if (!connection) connection = connector_.open(url, start + delivery.timeout, result.phases, result.peer_address);
+    result.peer_address = connection->peer();
     try {
-      exchange(*connection, reused, request, delivery.body, response, stream);
+      if (exchange_on(*connection, reused, request, delivery, start, result)) idle_.keep(key, std::move(connection));
+      return;
     } catch (const StaleConnection&) {
-      guard.reset();
       connection.reset();
-      continue;
+      result.peer_address.clear();
     }
-    const Answer answer = read_answer(*stream);
-    guard.reset();  // before anyone else may use the connection
-    result.status = response.getStatus();
-    result.body = to_valid_utf8(answer.body, kKeptAnswer);
-    result.error = status_error(*result.status);
-    result.retry_after = parse_retry_after(response.get("Retry-After", ""), now());
-    if (complete(response, answer) && response.getKeepAlive() && response.getVersion() == "HTTP/1.1") {
-      idle_.keep(key, std::move(connection));
-    }
-    return;
   }
 }
 
-void WebhookSender::Impl::exchange(WebhookConnection& connection, bool reused, Poco::Net::HTTPRequest& request,
-                                   const std::string& body, Poco::Net::HTTPResponse& response, std::istream*& stream) {
-  try {
-    auto& out = connection.sendRequest(request);
-    out.write(body.data(), static_cast<std::streamsize>(body.size()));
-    out.flush();
-    stream = &connection.receiveResponse(response);
-  } catch (const Poco::Net::NoMessageException&) {
-    if (reused) throw StaleConnection();
-    throw;
-  } catch (const Poco::Net::NetException&) {
-    if (reused && response.empty()) throw StaleConnection();
-    throw;
-  }
+/// Whether the connection can be kept. What came of an answer is noted even when the time ends before the answer does.
+bool WebhookSender::Impl::exchange_on(WebhookConnection& connection, bool reused, HTTPRequest& request,
+                                      const WebhookRequest& delivery, Clock::time_point start,
+                                      WebhookResponse& result) {
+  const auto deadline = start + delivery.timeout;
+  connection.begin(kMaxAnswer, deadline);
+  const Watchdog::Guard guard(watchdog_, connection.descriptor(), deadline);
+  const WebhookAnswer answer = exchange(connection, request, delivery.body);
+  const Intake& intake = connection.intake();
+  if (intake.first) result.phases.first_byte = std::chrono::duration_cast<microseconds>(*intake.first - start);
+  if (!answer.status && reused && intake.bytes == 0 && Clock::now() < deadline) throw StaleConnection();
+  result.status = answer.status;
+  result.error = answer.status ? status_error(*answer.status) : answer.error;
+  result.body = to_valid_utf8(answer.body, kKeptAnswer);
+  result.retry_after = parse_retry_after(answer.retry_after, now());
+  return answer.reusable;
 }
 
 WebhookSender::WebhookSender(const Config& config) : impl_(std::make_unique<Impl>(config)) {}

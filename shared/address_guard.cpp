@@ -239,7 +239,7 @@ std::optional<std::string> AddressPolicy::port_refusal(std::uint16_t port) const
 
 std::optional<std::string> AddressPolicy::literal_refusal(const std::string& host, std::uint16_t port) const {
   if (allow_all_) return std::nullopt;
-  if (const auto refused_port = port_refusal(port)) return refused_port;
+  if (auto refusal = port_refusal(port)) return refusal;
   const std::string plain = plain_host(host);
   if (const auto single = literal(plain)) return judge(*single);
   if (plain.empty() || plain.find(':') != std::string::npos || ends_in_number(plain)) {

@@ -45,6 +45,7 @@ const std::array kKeys = {
     ConfigKey{"RELAY_IDLE_TIMEOUT", &Config::relay_idle_timeout, 200, kDay},
     ConfigKey{"WEBHOOK_ALLOW_PRIVATE", &Config::webhook_allow_private, 0, 1},
     ConfigKey{"WEBHOOK_ALLOW_NETWORKS", &Config::webhook_allow_networks, 2, 4096},
+    ConfigKey{"WEBHOOK_CA_FILE", &Config::webhook_ca_file, 1, 4096},
     ConfigKey{"WEBHOOK_RETRY_SCHEDULE", &Config::webhook_retry_schedule, 1, 30 * kDay},
     ConfigKey{"WEBHOOK_TIMEOUT", &Config::webhook_timeout, 100, 30'000},
     ConfigKey{"WEBHOOK_WORKERS", &Config::webhook_workers, 1, 1024},

@@ -56,6 +56,7 @@ struct Config {
 
   bool webhook_allow_private = false;
   std::string webhook_allow_networks;
+  std::string webhook_ca_file;
   Durations webhook_retry_schedule{Milliseconds{5'000},     Milliseconds{300'000},    Milliseconds{1'800'000},
                                    Milliseconds{7'200'000}, Milliseconds{18'000'000}, Milliseconds{36'000'000},
                                    Milliseconds{36'000'000}};
