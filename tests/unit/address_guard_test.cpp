@@ -9,72 +9,74 @@ namespace gamepicker {
 BOOST_AUTO_TEST_SUITE(address_guard)
 
 BOOST_AUTO_TEST_CASE(every_special_range_is_refused_at_both_ends) {
-  const char* const refused[] = {
-      "0.0.0.0",
-      "0.255.255.255",
-      "10.0.0.0",
-      "10.255.255.255",
-      "100.64.0.0",
-      "100.127.255.255",
-      "100.100.100.200",
-      "127.0.0.1",
-      "127.255.255.255",
-      "169.254.0.0",
-      "169.254.169.254",
-      "169.254.255.255",
-      "172.16.0.0",
-      "172.31.255.255",
-      "192.0.0.1",
-      "192.0.2.7",
-      "192.88.99.1",
-      "192.168.0.0",
-      "192.168.255.255",
-      "198.18.0.0",
-      "198.19.255.255",
-      "198.51.100.1",
-      "203.0.113.1",
-      "224.0.0.1",
-      "239.255.255.255",
-      "240.0.0.0",
-      "255.255.255.255",
-      "168.63.129.16",
-      "::",
-      "::1",
-      "::ffff:8.8.8.8",
-      "::ffff:127.0.0.1",
-      "::ffff:0:8.8.8.8",
-      "::127.0.0.1",
-      "64:ff9b::8.8.8.8",
-      "64:ff9b:1::1",
-      "100::1",
-      "2001::1",
-      "2001:1ff::1",
-      "2001:db8::1",
-      "2002:7f00:1::1",
-      "3fff::1",
-      "5f00::1",
-      "fc00::1",
-      "fdff:ffff::1",
-      "fd00:ec2::254",
-      "fe80::1",
-      "febf::1",
-      "fec0::1",
-      "ff02::1",
-      "4000::1",
-      "e000::1",
+  struct {
+    const char* first;
+    const char* last;
+    const char* why;
+  } const ranges[] = {
+      {"0.0.0.0", "0.255.255.255", "unspecified"},
+      {"10.0.0.0", "10.255.255.255", "private"},
+      {"100.64.0.0", "100.127.255.255", "carrier-grade NAT"},
+      {"127.0.0.0", "127.255.255.255", "loopback"},
+      {"168.63.129.16", "168.63.129.16", "metadata"},
+      {"169.254.0.0", "169.254.255.255", "link-local or metadata"},
+      {"172.16.0.0", "172.31.255.255", "private"},
+      {"192.0.0.0", "192.0.0.255", "protocol assignments"},
+      {"192.0.2.0", "192.0.2.255", "documentation"},
+      {"192.88.99.0", "192.88.99.255", "6to4 relay"},
+      {"192.168.0.0", "192.168.255.255", "private"},
+      {"198.18.0.0", "198.19.255.255", "benchmarking"},
+      {"198.51.100.0", "198.51.100.255", "documentation"},
+      {"203.0.113.0", "203.0.113.255", "documentation"},
+      {"224.0.0.0", "239.255.255.255", "multicast"},
+      {"240.0.0.0", "255.255.255.255", "reserved"},
+      {"100.100.100.200", "100.100.100.200", "metadata"},
+      {"::", "::", "unspecified"},
+      {"::1", "::1", "loopback"},
+      {"::ffff:0:0", "::ffff:ffff:ffff", "v4-mapped"},
+      {"::ffff:0:0:0", "::ffff:0:ffff:ffff", "v4-translated"},
+      {"64:ff9b::", "64:ff9b::ffff:ffff", "NAT64"},
+      {"64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", "NAT64"},
+      {"100::", "100::ffff:ffff:ffff:ffff", "discard"},
+      {"2001::", "2001:0:ffff:ffff:ffff:ffff:ffff:ffff", "Teredo"},
+      {"2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "documentation"},
+      {"2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "6to4"},
+      {"3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "documentation"},
+      {"5f00::", "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "segment routing"},
+      {"fd00:ec2::254", "fd00:ec2::254", "metadata"},
+      {"fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "private"},
+      {"fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "link-local"},
+      {"fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "site-local"},
+      {"ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "multicast"},
+      {"::2", "::ffff:ffff", "v4-compatible"},
+      {"2001:1::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", "protocol assignments"},
+      {"4000::", "5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "not global"},
+      {"100:0:0:1::", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "not global"},
+      {"64:ff9b:2::", "ff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "not global"},
+      {"5f01::", "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "not global"},
+      {"fe00::", "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "not global"},
   };
-  for (const char* address : refused) {
-    BOOST_TEST(refused_address(std::string(address)).has_value(), address);
+  for (const auto& [first, last, why] : ranges) {
+    BOOST_TEST(refused_address(std::string(first)).value_or("passed") == why, first);
+    BOOST_TEST(refused_address(std::string(last)).value_or("passed") == why, last);
+  }
+  // What carries an IPv4 address is refused whatever that address is.
+  for (const char* public_inside : {"::ffff:8.8.8.8", "::ffff:0:8.8.8.8", "::8.8.8.8", "64:ff9b::8.8.8.8",
+                                    "2002:808:808::1", "2001:0:808:808::1"}) {
+    BOOST_TEST(refused_address(std::string(public_inside)).has_value(), public_inside);
   }
 }
 
 BOOST_AUTO_TEST_CASE(public_addresses_beside_the_ranges_pass) {
   const char* const passed[] = {
-      "1.1.1.1",         "9.255.255.255",   "11.0.0.0",    "100.63.255.255",       "100.128.0.0",
-      "126.255.255.255", "128.0.0.0",       "169.253.0.1", "169.255.0.0",          "172.15.255.255",
-      "172.32.0.0",      "192.0.1.1",       "192.167.1.1", "192.169.0.0",          "198.17.255.255",
-      "198.20.0.0",      "223.255.255.255", "2001:200::1", "2001:4860:4860::8888", "2606:4700::1111",
-      "2a00:1450::1",    "2003::1",         "3ffe::1",
+      "1.1.1.1",         "9.255.255.255",   "11.0.0.0",      "100.63.255.255",       "100.128.0.0",
+      "126.255.255.255", "128.0.0.0",       "169.253.0.1",   "169.255.0.0",          "172.15.255.255",
+      "172.32.0.0",      "192.0.1.1",       "192.167.1.1",   "192.169.0.0",          "198.17.255.255",
+      "198.20.0.0",      "223.255.255.255", "2001:200::1",   "2001:4860:4860::8888", "2606:4700::1111",
+      "2a00:1450::1",    "2003::1",         "3ffe::1",       "167.255.0.1",          "168.63.129.15",
+      "168.63.129.17",   "191.255.255.255", "192.0.3.0",     "192.88.98.255",        "192.88.100.0",
+      "198.51.99.255",   "198.51.101.0",    "203.0.112.255", "203.0.114.0",          "2000::",
+      "2001:db7::1",     "2001:db9::1",     "2001:ffff::1",  "3fff:1000::1",         "2fff::1",
   };
   for (const char* address : passed) {
     const auto why = refused_address(std::string(address));
