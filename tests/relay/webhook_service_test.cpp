@@ -1,6 +1,8 @@
 #include "relay/webhook_service.hpp"
 
+#include <algorithm>
 #include <csignal>
+#include <map>
 
 #include <boost/test/unit_test.hpp>
 
@@ -191,6 +193,119 @@ BOOST_AUTO_TEST_CASE(stop_waits_for_the_request_under_way_and_records_it) {
   receiver.wait_for(1);
   service.stop();
   BOOST_TEST(data.status(id) == "succeeded 1 finished");
+}
+
+BOOST_AUTO_TEST_CASE(a_webhooks_own_settings_are_used) {
+  HttpReceiver receiver(HttpReceiver::answer("500 Oops"));
+  data.webhook(1, receiver.url(), "new");
+  const SecretBox box(config.secret_key);
+  database.execute("UPDATE webhooks SET method = 'PUT', retry_attempts = 1, retry_delay_ms = 20, sealed_headers = '" +
+                   box.seal(R"({"X-Team":"red","Authorization":"Bearer t"})") + "', previous_sealed_secret = '" +
+                   box.seal("old") + "', previous_secret_until = UTC_TIMESTAMP(3) + INTERVAL 1 HOUR");
+  const std::string id = data.deliver(1);
+  WebhookService service(config, metrics);
+  service.start();
+  BOOST_TEST(wait_for_status(id, "failed 2 finished") == "failed 2 finished");
+  service.stop();
+  const auto request = receiver.requests().at(0);
+  BOOST_TEST(request.head.starts_with("PUT "));
+  BOOST_TEST(request.header("X-Team") == "red");
+  BOOST_TEST(request.header("Authorization") == "Bearer t");
+  BOOST_TEST(request.header("X-Webhook-Signature") == webhook_signature("new", request.body));
+  const std::string time = request.header("webhook-timestamp");
+  BOOST_TEST(request.header("webhook-signature") == standard_webhook_signature("new", id, time, request.body) + " " +
+                                                        standard_webhook_signature("old", id, time, request.body));
+}
+
+BOOST_AUTO_TEST_CASE(as_many_requests_at_a_time_as_the_webhook_allows) {
+  std::atomic<int> open = 0;
+  std::atomic<int> most = 0;
+  HttpReceiver receiver([&](const HttpReceiver::Request&, int socket) {
+    const int now = ++open;
+    for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) continue;
+    for (int i = 0; i < 500 && most < 3; ++i) std::this_thread::sleep_for(1ms);
+    --open;
+    HttpReceiver::send_text(socket, kOk);
+    return true;
+  });
+  config.webhook_workers = 8;
+  data.webhook(1, receiver.url());
+  database.execute("UPDATE webhooks SET concurrency = 3");
+  for (int i = 0; i < 29; ++i) data.deliver(1);
+  const std::string last = data.deliver(1);
+  WebhookService service(config, metrics);
+  service.start();
+  wait_for_status(last, "succeeded 1 finished");
+  service.stop();
+  BOOST_TEST(most.load() == 3);
+  BOOST_TEST(receiver.requests().size() == 30u);
+}
+
+BOOST_AUTO_TEST_CASE(while_an_endpoint_fails_the_others_wait_without_using_up_their_attempts) {
+  config.webhook_retry_schedule = {50ms, 50ms, 50ms, 50ms, 50ms, 50ms, 50ms, 50ms, 50ms, 50ms};
+  std::atomic<bool> broken = true;
+  HttpReceiver receiver([&](const HttpReceiver::Request&, int socket) {
+    HttpReceiver::send_text(socket, broken ? HttpReceiver::answer("503 Busy") : kOk);
+    return true;
+  });
+  data.webhook(1, receiver.url());
+  std::vector<std::string> ids;
+  for (int i = 0; i < 20; ++i) ids.push_back(data.deliver(1));
+  WebhookService service(config, metrics);
+  service.start();
+  receiver.wait_for(5);  // three at once, then a probe a second or two
+  BOOST_TEST(database.value("SELECT failures >= 3 AND backoff_until IS NOT NULL FROM webhook_health") == "1");
+  BOOST_TEST(data.status(ids.back()) == "pending 0");
+  broken = false;
+  BOOST_TEST(wait_for_status(ids.back(), "succeeded 1 finished") == "succeeded 1 finished");
+  for (int i = 0; i < 1000 && data.queued() != "0"; ++i) std::this_thread::sleep_for(10ms);
+  service.stop();
+  BOOST_TEST(database.value("SELECT COUNT(*) FROM webhook_deliveries WHERE status = 'succeeded'") == "20");
+  BOOST_TEST(database.value("SELECT COUNT(*) FROM webhook_deliveries WHERE attempts > 1") != "20");
+  BOOST_TEST(database.value("SELECT failures = 0 AND failing_since IS NULL FROM webhook_health") == "1");
+}
+
+BOOST_AUTO_TEST_CASE(two_relays_send_every_delivery_once_and_those_of_a_webhook_in_order) {
+  HttpReceiver receiver(kOk);
+  for (int id = 1; id <= 6; ++id) data.webhook(id, receiver.url("/" + std::to_string(id)));
+  std::vector<std::string> ids;
+  for (int i = 0; i < 300; ++i) ids.push_back(data.deliver(1 + i % 6));
+  WebhookMetrics others;
+  WebhookService one(config, metrics);
+  WebhookService two(config, others);
+  one.start();
+  two.start();
+  for (int i = 0; i < 1000 && data.queued() != "0"; ++i) std::this_thread::sleep_for(10ms);
+  one.stop();
+  two.stop();
+  std::map<std::string, std::vector<std::uint64_t>> arrived;
+  for (const auto& request : receiver.requests()) {
+    arrived[request.head.substr(0, 7)].push_back(std::stoull(request.header("X-Webhook-Delivery")));
+  }
+  std::size_t total = 0;
+  for (const auto& [path, deliveries] : arrived) {
+    BOOST_TEST(std::ranges::is_sorted(deliveries));
+    total += deliveries.size();
+  }
+  BOOST_TEST(total == 300u);
+  BOOST_TEST(metrics.delivered.value() + others.delivered.value() == 300u);
+}
+
+BOOST_AUTO_TEST_CASE(what_was_claimed_but_not_begun_is_given_back_at_the_end) {
+  std::atomic<int> served = 0;
+  HttpReceiver receiver([&](const HttpReceiver::Request&, int socket) {
+    if (++served > 1) std::this_thread::sleep_for(200ms);
+    HttpReceiver::send_text(socket, kOk);
+    return true;
+  });
+  data.webhook(1, receiver.url());
+  for (int i = 0; i < 30; ++i) data.deliver(1);
+  WebhookService service(config, metrics);
+  service.start();
+  receiver.wait_for(2);
+  service.stop();
+  BOOST_TEST(database.value("SELECT COUNT(*) FROM webhook_queue WHERE lease_token IS NOT NULL") == "0");
+  BOOST_TEST(std::stoi(data.queued()) + std::stoi(data.logged()) == 30);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
