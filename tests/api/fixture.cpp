@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
-#include <fstream>
-#include <mutex>
 
 #include <Poco/JSON/Parser.h>
 #include <Poco/JSON/Query.h>
@@ -15,14 +12,6 @@
 namespace gamepicker::test {
 
 namespace {
-
-void append_line(const std::string& line) {
-  const char* file = std::getenv("API_EXCHANGES");
-  if (file == nullptr) return;
-  static std::mutex mutex;
-  const std::lock_guard lock(mutex);
-  std::ofstream(file, std::ios::app) << line << '\n';
-}
 
 /// What nginx and the client make of the response.
 void record_exchange(const Request& request, const Response& response) {
@@ -37,7 +26,7 @@ void record_exchange(const Request& request, const Response& response) {
     json.field(lower, value);
   }
   json.end_object().field("body", request.method == "HEAD" ? "" : response.body).end_object();
-  append_line(json.text());
+  keep_line(json.text());
 }
 
 }  // namespace
@@ -55,7 +44,7 @@ void record_route(const Route& route) {
   JsonWriter json;
   json.begin_object().field("route", std::string(route.method) + " " + route.pattern);
   json.field("access", kAccess[static_cast<int>(route.access)]).end_object();
-  append_line(json.text());
+  keep_line(json.text());
 }
 
 Config api_config(const TestDatabase& database) {
@@ -98,17 +87,8 @@ ApiFixture::ApiFixture() : api(api_config(database)), dispatcher(api, "") {
 }
 
 ApiFixture::~ApiFixture() {
-  try {
-    // Broadcasts choose their types and data themselves.
-    for (const auto& row : database.query("SELECT type, body FROM events WHERE channel = 'sessions' OR channel LIKE "
-                                          "'session.%' OR channel LIKE 'webhook/%'")) {
-      JsonWriter json;
-      json.begin_object().field("event", row[0]).raw_field("data", event_data(row[1])).end_object();
-      append_line(json.text());
-    }
-  } catch (const std::exception&) {
-    // The test has taken the table away.
-  }
+  // Broadcasts choose their types and data themselves.
+  for (const char* channels : {"sessions", "session.%", "webhook/test"}) database.keep_events(channels);
 }
 
 Response ApiFixture::call(const std::string& method, const std::string& target, const std::string& body,

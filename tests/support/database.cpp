@@ -4,11 +4,14 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <random>
 #include <stdexcept>
 
 #include <mysql/mysql.h>
 
+#include "shared/events.hpp"
+#include "shared/json_writer.hpp"
 #include "shared/schema.hpp"
 
 namespace gamepicker::test {
@@ -112,7 +115,29 @@ TestDatabase::TestDatabase() : name_(random_name()) {
           ", 'test', REPEAT('0', 64), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))");
 }
 
+void keep_line(const std::string& line) {
+  const char* file = std::getenv("API_EXCHANGES");
+  if (file == nullptr) return;
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  std::ofstream(file, std::ios::app) << line << '\n';
+}
+
+void TestDatabase::keep_events(const std::string& channels) {
+  if (std::getenv("API_EXCHANGES") == nullptr) return;
+  try {
+    for (const auto& row : query("SELECT type, body FROM events WHERE channel LIKE '" + channels + "'")) {
+      JsonWriter json;
+      json.begin_object().field("event", row[0]).raw_field("data", event_data(row[1])).end_object();
+      keep_line(json.text());
+    }
+  } catch (const std::exception&) {
+    // The test has taken the table away, or the server.
+  }
+}
+
 TestDatabase::~TestDatabase() {
+  keep_events(std::string(kWebhookChannel));
   try {
     execute("DROP DATABASE " + name_);
   } catch (const std::exception&) {

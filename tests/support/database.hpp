@@ -26,11 +26,15 @@ class Connection {
   std::unique_ptr<Handle> handle_;
 };
 
+/// Appends a line of JSON to the file named by API_EXCHANGES, for tests/openapi; nothing without one. Thread-safe.
+void keep_line(const std::string& line);
+
 /// A database of its own on the server at TEST_DB_SOCKET (user root, no password): every file of sql/ applied, dropped
 /// at the end.
 class TestDatabase {
  public:
   TestDatabase();
+  /// Keeps the events for webhooks alone; tests/openapi holds their data against the catalogue.
   ~TestDatabase();
   TestDatabase(const TestDatabase&) = delete;
   TestDatabase& operator=(const TestDatabase&) = delete;
@@ -43,6 +47,9 @@ class TestDatabase {
   std::vector<std::vector<std::string>> query(const std::string& sql) { return connection_->query(sql); }
   /// The first field of the first row, or "" when there is none.
   std::string value(const std::string& sql);
+
+  /// Keeps the events of the channels LIKE this pattern.
+  void keep_events(const std::string& channels);
 
   /// A second connection, to hold a transaction open beside the first.
   std::unique_ptr<Connection> connect() const { return std::make_unique<Connection>(name_); }
