@@ -35,7 +35,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::uint32_t kHealthy = 8;
-constexpr std::uint64_t kBurst = 500;  ///< events for each of them
+constexpr std::uint64_t kBurst = 1500;  ///< events for each of them
 constexpr std::size_t kBodySize = 1024;
 constexpr milliseconds kTick{10};
 constexpr seconds kPatience{120};
