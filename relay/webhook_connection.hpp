@@ -91,8 +91,8 @@ class WebhookConnector {
 /// Bounded: the one unused for longest makes room. Thread-safe.
 class IdleConnections {
  public:
-  /// Each is a descriptor and, over TLS, some 20 kB. Fewer than there are webhooks with a backlog would make each of
-  /// their deliveries connect anew.
+  /// Each is two descriptors and, over TLS, 34 kB of buffers (SSL_CTX_set_mode(3)). With fewer than there are webhooks
+  /// with a backlog, each of their deliveries would connect anew.
   static constexpr std::size_t kMost = 1024;
 
   explicit IdleConnections(std::size_t most = kMost) : most_(most) {}
