@@ -71,8 +71,12 @@ constexpr std::string_view kGiveBackTokens =
     "WHERE due_at > UTC_TIMESTAMP(3) AND due_at <= UTC_TIMESTAMP(3) + INTERVAL 60 SECOND "
     "AND lease_token BETWEEN ? AND ?";
 
-constexpr std::string_view kDropQueueOfWebhook = "DELETE FROM webhook_queue WHERE webhook_id = ? LIMIT 1000";
-constexpr std::string_view kDropDeliveriesOfWebhook = "DELETE FROM webhook_deliveries WHERE webhook_id = ? LIMIT 1000";
+// What is left of a deleted webhook. Its queue rows are what we know it by: they go last.
+constexpr std::string_view kDropDeleted[] = {
+    "DELETE FROM webhook_logs WHERE webhook_id = ? LIMIT 1000",
+    "DELETE FROM webhook_deliveries WHERE webhook_id = ? LIMIT 1000",
+    "DELETE FROM webhook_queue WHERE webhook_id = ? LIMIT 1000",
+};
 constexpr std::string_view kDeleteQueued = "DELETE FROM webhook_queue WHERE delivery_id IN ";
 constexpr std::string_view kFailUnsendable =
     "UPDATE webhook_deliveries SET status = 'failed', finished_at = UTC_TIMESTAMP(3) "
@@ -221,8 +225,9 @@ void WebhookQueue::lock_tests(const ClaimWish& wish, std::vector<ClaimedDelivery
 }
 
 void WebhookQueue::drop_deleted(std::int64_t webhook_id) {
-  database_.execute(kDropQueueOfWebhook, {webhook_id});
-  database_.execute(kDropDeliveriesOfWebhook, {webhook_id});
+  for (const std::string_view sql : kDropDeleted) {
+    if (database_.execute(sql, {webhook_id}) > 0) return;
+  }
 }
 
 /// Rows whose delivery, webhook or event is gone: there is nothing to send any more.
