@@ -14,20 +14,21 @@ namespace gamepicker {
 namespace {
 
 constexpr std::string_view kLockRows =
-    "SELECT d.id, q.lease_token, q.delivery_id IS NOT NULL FROM webhook_deliveries d "
-    "LEFT JOIN webhook_queue q ON q.delivery_id = d.id WHERE d.id IN ";
+    "SELECT d.id, q.lease_token, q.delivery_id IS NOT NULL FROM webhook_deliveries d FORCE INDEX (PRIMARY) "
+    "LEFT JOIN webhook_queue q FORCE INDEX (PRIMARY) ON q.delivery_id = d.id WHERE d.id IN ";
 constexpr std::string_view kInsertLogs =
     "INSERT INTO webhook_logs (webhook_id, delivery_id, attempt, response_status, error_message, duration_ms, "
     "response_body, dns_us, connect_us, tls_us, first_byte_us, peer_address) VALUES ";
 constexpr std::string_view kLogRow = "(?,?,?,?,?,?,?,?,?,?,?,?)";
-constexpr std::string_view kDeleteQueued = "DELETE FROM webhook_queue WHERE delivery_id IN ";
+constexpr std::string_view kDeleteQueued =
+    "DELETE q FROM webhook_queue q FORCE INDEX (PRIMARY) WHERE q.delivery_id IN ";
 constexpr std::string_view kReschedule =
     "UPDATE webhook_queue SET due_at = UTC_TIMESTAMP(3) + INTERVAL ? MICROSECOND, attempts = ?, lease_token = NULL "
     "WHERE delivery_id = ?";
 constexpr std::string_view kCountAttempts =
-    "UPDATE webhook_deliveries SET attempts = GREATEST(attempts, ?) WHERE status = 'pending' AND id IN ";
+    "UPDATE webhook_deliveries FORCE INDEX (PRIMARY) SET attempts = GREATEST(attempts, ?) WHERE status = 'pending' AND id IN ";
 constexpr std::string_view kEndDeliveries =
-    "UPDATE webhook_deliveries SET status = ?, attempts = GREATEST(attempts, ?), finished_at = UTC_TIMESTAMP(3) "
+    "UPDATE webhook_deliveries FORCE INDEX (PRIMARY) SET status = ?, attempts = GREATEST(attempts, ?), finished_at = UTC_TIMESTAMP(3) "
     "WHERE id IN ";
 constexpr std::string_view kFindLog =
     "SELECT id FROM webhook_logs WHERE delivery_id = ? AND attempt = ? AND duration_ms = ? LIMIT 1";

@@ -30,6 +30,11 @@ constexpr std::string_view kSessionSetup[] = {
     "sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 };
 
+/// Of one transaction that is chosen to end deadlocks again and again.
+constexpr int kMostRuns = 5;
+/// How the server's sentence for error 1213 begins; Poco does not tell the number.
+constexpr std::string_view kDeadlock = "Deadlock found";
+
 constexpr std::string_view kReadRestOfBody = "SELECT SUBSTRING(body, ?, 16000) FROM events WHERE id = ?";
 constexpr std::size_t kBodyPart = 16000;
 
@@ -183,7 +188,9 @@ auto Database::guarded(Work&& work) {
     throw;
   } catch (const Poco::Exception& error) {
     session_.reset();
-    throw DatabaseError(sentence(error));
+    const std::string text = sentence(error);
+    if (text.starts_with(kDeadlock)) throw Deadlock(text);
+    throw DatabaseError(text);
   } catch (...) {
     session_.reset();
     throw;
@@ -256,6 +263,16 @@ void Database::settle() {
 }
 
 void Database::transaction(const std::function<void()>& work) {
+  for (int run = 1;; ++run) {
+    try {
+      return run_transaction(work);
+    } catch (const Deadlock&) {
+      if (run == kMostRuns) throw;
+    }
+  }
+}
+
+void Database::run_transaction(const std::function<void()>& work) {
   commit_unknown_ = false;
   connect();
   guarded([&] { run_plain(session_->poco, "START TRANSACTION"); });

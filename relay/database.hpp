@@ -20,6 +20,11 @@ struct DatabaseError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// This transaction was chosen to end a deadlock.
+struct Deadlock : DatabaseError {
+  using DatabaseError::DatabaseError;
+};
+
 /// The database is at another schema version than this program.
 struct SchemaMismatch : DatabaseError {
   using DatabaseError::DatabaseError;
@@ -65,7 +70,8 @@ class Database {
   /// Returns the number of rows changed.
   std::size_t execute(std::string_view sql, SqlValues parameters = {});
 
-  /// Runs `work` between BEGIN and COMMIT; any exception rolls back and drops the session.
+  /// Runs `work` between BEGIN and COMMIT; any exception rolls back and drops the session. The victim of a deadlock is
+  /// run again at once, in a new session, a few times.
   void transaction(const std::function<void()>& work);
   /// Returns when all that was read so far is on the disk. InnoDB shows a transaction before its log is written; killed
   /// in between, the server has never had it, and gives its offset to another event.
@@ -79,6 +85,7 @@ class Database {
   struct Session;
   template <typename Work>
   auto guarded(Work&& work);
+  void run_transaction(const std::function<void()>& work);
 
   std::string connection_string_;
   Watchdog watchdog_;

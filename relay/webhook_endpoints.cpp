@@ -97,6 +97,7 @@ std::vector<ClaimWish> WebhookEndpoints::choose(const std::function<bool(std::in
     if (entry == endpoints_.end()) entry = endpoints_.begin();
     auto& [webhook_id, endpoint] = *entry++;
     if (!owns(webhook_id)) {
+      give_back_ready(endpoint);
       endpoint.success_noted = false;
       continue;
     }
@@ -179,7 +180,8 @@ EndpointHealth WebhookEndpoints::finished(std::int64_t webhook_id, const Result&
   }
   EndpointHealth health;
   health.was_failing = endpoint.failures > 0 || !endpoint.success_noted;
-  endpoint.proven = result.succeeded && result.duration < kSlow;
+  endpoint.proven = result.succeeded && result.duration < kSlow && !result.endless;
+  if (result.endless) endpoint.may_start_at = std::max(endpoint.may_start_at, now + kEndlessPause);
   if (!endpoint.proven) give_back_ready(endpoint);
   if (result.succeeded) {
     endpoint.failures = 0;

@@ -29,6 +29,8 @@ class WebhookEndpoints {
   static constexpr milliseconds kLongestBackOff{60'000};
   /// An attempt that takes longer holds up what was claimed ahead: that is given back.
   static constexpr milliseconds kSlow{250};
+  /// Between two requests of one that answers with more than is read: 64 KiB each time are work for us and others.
+  static constexpr milliseconds kEndlessPause{20};
 
   /// `workers`: requests at a time, of all webhooks. `random` is uniform in [0, 1).
   WebhookEndpoints(std::size_t workers, std::function<double()> random);
@@ -56,7 +58,8 @@ class WebhookEndpoints {
   std::size_t startable() const { return startable_.size(); }
   struct Result {
     bool succeeded = false;
-    bool gone = false;  ///< nothing more is claimed until the database says otherwise
+    bool gone = false;     ///< nothing more is claimed until the database says otherwise
+    bool endless = false;  ///< its answer was longer than what is read of it
     milliseconds duration{0};
     std::optional<milliseconds> retry_after;  ///< asked for by the endpoint
   };

@@ -57,17 +57,19 @@ constexpr std::string_view kFindDueTests =
 constexpr std::string_view kLockOne =
     "SELECT " QUEUE_COLUMNS "WHERE q.delivery_id = ? AND q.due_at <= UTC_TIMESTAMP(3) FOR UPDATE SKIP LOCKED";
 
-// due_before first: MySQL and MariaDB assign from left to right.
+// All that changes rows of the queue by their ids takes the primary key: of a short table the optimizer would read, and
+// lock, the whole. due_before first: MySQL and MariaDB assign from left to right.
 constexpr std::string_view kLease =
-    "UPDATE webhook_queue SET due_before = IF(lease_token IS NULL, due_at, COALESCE(due_before, due_at)), "
+    "UPDATE webhook_queue FORCE INDEX (PRIMARY) SET due_before = IF(lease_token IS NULL, due_at, COALESCE(due_before, due_at)), "
     "due_at = UTC_TIMESTAMP(3) + INTERVAL ? MICROSECOND, lease_token = ? WHERE delivery_id IN ";
 constexpr std::string_view kGiveBack =
-    "UPDATE webhook_queue SET due_at = COALESCE(due_before, due_at), lease_token = NULL "
+    "UPDATE webhook_queue FORCE INDEX (PRIMARY) SET due_at = COALESCE(due_before, due_at), lease_token = NULL "
     "WHERE lease_token = ? AND delivery_id IN ";
 
-// All leases run out within the longest time limit and the margin; no index on the tokens is needed.
-constexpr std::string_view kGiveBackTokens =
-    "UPDATE webhook_queue SET due_at = COALESCE(due_before, due_at), lease_token = NULL "
+// All leases run out within the longest time limit and the margin; no index on the tokens is needed. Read without
+// locks: others take them from the primary key on.
+constexpr std::string_view kFindTokens =
+    "SELECT delivery_id, lease_token FROM webhook_queue FORCE INDEX (webhook_queue_all_due) "
     "WHERE due_at > UTC_TIMESTAMP(3) AND due_at <= UTC_TIMESTAMP(3) + INTERVAL 60 SECOND "
     "AND lease_token BETWEEN ? AND ?";
 
@@ -77,7 +79,8 @@ constexpr std::string_view kDropDeleted[] = {
     "DELETE FROM webhook_deliveries WHERE webhook_id = ? LIMIT 1000",
     "DELETE FROM webhook_queue WHERE webhook_id = ? LIMIT 1000",
 };
-constexpr std::string_view kDeleteQueued = "DELETE FROM webhook_queue WHERE delivery_id IN ";
+constexpr std::string_view kDeleteQueued =
+    "DELETE q FROM webhook_queue q FORCE INDEX (PRIMARY) WHERE q.delivery_id IN ";
 constexpr std::string_view kFailUnsendable =
     "UPDATE webhook_deliveries SET status = 'failed', finished_at = UTC_TIMESTAMP(3) "
     "WHERE status = 'pending' AND id IN ";
@@ -299,7 +302,12 @@ void WebhookQueue::give_back(const std::vector<ClaimedDelivery>& deliveries) {
 }
 
 void WebhookQueue::give_back(std::uint64_t first_token, std::uint64_t last_token) {
-  database_.execute(kGiveBackTokens, {first_token, last_token});
+  std::vector<ClaimedDelivery> found;
+  for (const SqlRow& row : database_.query(kFindTokens, {first_token, last_token})) {
+    found.emplace_back().delivery_id = row.id(0);
+    found.back().lease_token = row.id(1);
+  }
+  give_back(found);
 }
 
 }  // namespace gamepicker

@@ -147,6 +147,7 @@ bool WebhookSender::Impl::exchange_on(WebhookConnection& connection, bool reused
   result.status = answer.status;
   result.error = answer.status ? status_error(*answer.status) : answer.error;
   result.body = to_valid_utf8(answer.body, kKeptAnswer);
+  result.cut = intake.full();
   result.retry_after = parse_retry_after(answer.retry_after, now());
   return answer.reusable;
 }

@@ -39,6 +39,7 @@ struct WebhookResponse {
   std::string body;           ///< its first 1 KiB, made valid UTF-8
   std::optional<std::chrono::milliseconds> retry_after;
   std::chrono::milliseconds duration{0};
+  bool cut = false;  ///< the answer was longer than what is read of it
   AttemptPhases phases;
   std::string peer_address;  ///< the address connected to, numeric, without port; empty when none was
 };

@@ -15,6 +15,9 @@ constexpr milliseconds kRenewal{5'000};
 /// Who seems dead in two looks this far apart is dead: time for a living one to take its lock again after its
 /// connection was lost.
 constexpr milliseconds kSuspicion{400};
+/// A new sender owns nothing at first: meanwhile those before it notice that it is there, and it those that are dead,
+/// whose leases are given back before anybody sends what comes behind them.
+constexpr milliseconds kSettling{700};
 /// After the server was started all locks are gone; their holders come back within the longest back-off.
 constexpr std::int64_t kServerGraceSeconds = 8;
 
@@ -69,6 +72,8 @@ void WebhookSenders::look() {
   }
   suspects_ = std::move(unlocked);
   for (const std::int64_t dead : expired) bury(dead);
+  const bool waited = Clock::now() - entered_at_ >= kSettling && suspects_.empty();
+  settled_ = settled_ || waited || alive_.size() == 1;
 }
 
 /// With a new number when the old one was taken from us: somebody may have given our leases back.
@@ -77,6 +82,8 @@ void WebhookSenders::enter() {
   if (number_ == 0) {
     database_.execute(kInsertSender, {microseconds(kLease)});
     number_ = database_.query(kReadInserted).at(0).integer(0);
+    entered_at_ = Clock::now();
+    settled_ = false;
   }
   if (database_.query(kTakeLock, {number_}).at(0).integer(0) != 1) {
     throw DatabaseError("the lock of this webhook sender is still held by its last connection");
@@ -106,7 +113,7 @@ void WebhookSenders::leave() {
 }
 
 bool WebhookSenders::owns(std::int64_t webhook_id) const {
-  return number_ != 0 && owner_of(webhook_id, alive_) == number_;
+  return settled_ && number_ != 0 && owner_of(webhook_id, alive_) == number_;
 }
 
 std::uint64_t lease_token(std::int64_t sender, std::uint32_t claim) {

@@ -32,6 +32,9 @@ class WebhookSenders {
   /// Takes this sender out.
   void leave();
 
+  /// Whether it has just become one, of several: they must be told, for it waits until they have noticed.
+  bool new_among_others() const { return number_ != 0 && !settled_ && alive_.size() > 1; }
+
   /// Whether this relay is the one that sends the deliveries of a webhook. Pure, between two looks.
   bool owns(std::int64_t webhook_id) const;
   /// Of this sender, from 1; what its lease tokens begin with.
@@ -45,6 +48,8 @@ class WebhookSenders {
   Database& database_;
   std::int64_t number_ = 0;
   std::uint64_t generation_ = 0;  ///< of the session that holds the lock
+  Clock::time_point entered_at_{};
+  bool settled_ = false;  ///< the others have had time to notice it, and it them
   Clock::time_point renew_at_{};
   std::vector<std::int64_t> alive_;
   std::set<std::int64_t> suspects_;

@@ -17,6 +17,7 @@
 #include "relay/webhook_sender.hpp"
 #include "relay/webhook_senders.hpp"
 #include "shared/log.hpp"
+#include "shared/nudge.hpp"
 #include "shared/secret_box.hpp"
 
 namespace gamepicker {
@@ -35,6 +36,8 @@ constexpr milliseconds kLookAtAllEvery{2'000};
 /// view.
 constexpr int kLookAtAllShare = 50;
 constexpr milliseconds kSuspiciousPause{100};
+/// A nudge may come from a new sender; the others are looked at no more often for it.
+constexpr milliseconds kSendersPause{200};
 /// What is due so soon is done at once, in one look.
 constexpr milliseconds kAbout{50};
 /// For the metrics.
@@ -57,7 +60,7 @@ class WebhookService::Impl {
 
  private:
   void schedule();
-  milliseconds look();
+  milliseconds look(bool woken);
   void look_at_all();
   void claim(Clock::time_point& next);
   void give_back();
@@ -73,6 +76,7 @@ class WebhookService::Impl {
   const Config config_;
   WebhookMetrics& metrics_;
   const SecretBox box_;
+  const Nudge nudge_;
   Failpoint failpoint_;
   WebhookSender sender_;
   Database claim_database_;
@@ -92,6 +96,7 @@ class WebhookService::Impl {
   std::optional<std::uint64_t> lost_claim_;  ///< the token of a claim whose outcome is not known
   Clock::time_point look_at_all_at_{};
   Clock::time_point look_at_senders_at_{};
+  Clock::time_point may_look_at_senders_at_{};
   Clock::time_point note_backlog_at_{};
 
   std::thread scheduler_;
@@ -103,6 +108,7 @@ WebhookService::Impl::Impl(const Config& config, WebhookMetrics& metrics)
     : config_(config),
       metrics_(metrics),
       box_(config.secret_key),
+      nudge_(config.relay_nudge),
       failpoint_(config.relay_failpoint),
       sender_(config),
       claim_database_(config),
@@ -153,10 +159,11 @@ void WebhookService::Impl::wake() {
 void WebhookService::Impl::schedule() {
   milliseconds delay = kFirstBackOff;
   bool failing = false;
+  bool woken = false;
   while (true) {
     milliseconds pause{0};
     try {
-      pause = look();
+      pause = look(woken);
       if (failing) log_info("webhook queue: the database is back");
       failing = false;
       delay = kFirstBackOff;
@@ -174,18 +181,21 @@ void WebhookService::Impl::schedule() {
       schedule_changed_.wait_for(lock, kShortestPause, [&] { return stopping_; });
       schedule_changed_.wait_for(lock, pause, [&] { return stopping_ || woken_; });
     }
-    woken_ = false;
+    woken = std::exchange(woken_, false);
     if (stopping_) return;
   }
 }
 
 /// One look at the queue; returns how long to sleep unless woken.
-milliseconds WebhookService::Impl::look() {
+milliseconds WebhookService::Impl::look(bool woken) {
   auto now = Clock::now();
   const auto about_now = now + kAbout;
-  if (about_now >= look_at_senders_at_ || !senders_.registered()) {
+  if (about_now >= look_at_senders_at_ || (woken && now >= may_look_at_senders_at_) || !senders_.registered()) {
     senders_.look();
-    look_at_senders_at_ = now + (senders_.suspicious() ? kSuspiciousPause : kLookAtAllEvery);
+    const bool again = senders_.suspicious() || senders_.new_among_others();
+    look_at_senders_at_ = now + (again ? kSuspiciousPause : kLookAtAllEvery);
+    may_look_at_senders_at_ = now + kSendersPause;
+    if (senders_.new_among_others()) nudge_.send();  // wakes the others
   }
   give_back();
   if (about_now >= look_at_all_at_) look_at_all();
@@ -319,6 +329,7 @@ AttemptOutcome WebhookService::Impl::deliver(const ClaimedDelivery& delivery) {
   outcome.health = endpoints_.finished(delivery.webhook_id,
                                        {.succeeded = response.error.empty(),
                                         .gone = outcome.kind == AttemptOutcome::Kind::gone,
+                                        .endless = response.cut,
                                         .duration = response.duration,
                                         .retry_after = response.retry_after},
                                        Clock::now());

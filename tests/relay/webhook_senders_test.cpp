@@ -58,10 +58,14 @@ BOOST_AUTO_TEST_CASE(a_sender_that_goes_moves_only_its_own_webhooks) {
   BOOST_TEST(owner_of(7, {}) == 0);
 }
 
-BOOST_AUTO_TEST_CASE(two_senders_share_and_one_that_leaves_is_missed_at_once) {
+BOOST_AUTO_TEST_CASE(two_senders_share_once_each_has_noticed_the_other_and_one_that_leaves_is_missed_at_once) {
   Sender first(database.config());
+  BOOST_TEST(first.senders.owns(7));  // alone
   std::optional<Sender> second(std::in_place, database.config());
+  BOOST_TEST(second->senders.new_among_others());
+  for (std::int64_t id = 1; id <= 50; ++id) BOOST_TEST(!second->senders.owns(id));
   first.senders.look();
+  look_until(*second, [&] { return !second->senders.new_among_others(); });
   for (std::int64_t id = 1; id <= 50; ++id) BOOST_TEST(first.senders.owns(id) != second->senders.owns(id));
   second->senders.leave();
   first.senders.look();

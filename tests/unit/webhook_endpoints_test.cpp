@@ -42,8 +42,8 @@ struct EndpointsFixture {
     return count;
   }
   EndpointHealth finish(std::int64_t id, bool succeeded, std::chrono::milliseconds duration = 1ms) {
-    return endpoints.finished(id, {.succeeded = succeeded, .gone = false, .duration = duration, .retry_after = {}},
-                              now);
+    return endpoints.finished(
+        id, {.succeeded = succeeded, .gone = false, .endless = false, .duration = duration, .retry_after = {}}, now);
   }
   /// One delivery of a webhook that has never been heard of, or waits for its turn, sent with this result.
   EndpointHealth attempt(std::int64_t id, bool succeeded) {
@@ -184,7 +184,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_claimed_after_a_410_until_the_database_knows) {
   owe(1, 10);
   claim();
   BOOST_REQUIRE(endpoints.start());
-  endpoints.finished(1, {.succeeded = false, .gone = true, .duration = 1ms, .retry_after = {}}, now);
+  endpoints.finished(1, {.succeeded = false, .gone = true, .endless = false, .duration = 1ms, .retry_after = {}}, now);
   owe(1, 0);  // read before the outcome was recorded
   const auto wishes = choose();
   BOOST_TEST((wishes.empty() || wishes[0].state == OwedWebhook::State::disabled));
@@ -193,9 +193,26 @@ BOOST_AUTO_TEST_CASE(nothing_is_claimed_after_a_410_until_the_database_knows) {
   BOOST_TEST((choose().at(0).state == OwedWebhook::State::enabled));
 }
 
-BOOST_AUTO_TEST_CASE(only_its_owner_claims_a_webhook) {
-  owe(1, 10);
+BOOST_AUTO_TEST_CASE(only_its_owner_claims_a_webhook_and_who_is_not_any_more_gives_back) {
+  owe(1, 100);
+  claim();
+  attempt(1, true);
+  const std::size_t claimed = claim();
   BOOST_TEST(endpoints.choose([](std::int64_t) { return false; }, now, next).empty());
+  BOOST_TEST(endpoints.take_returned().size() == claimed - 1);
+  BOOST_TEST(endpoints.in_hand() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(an_endpoint_whose_answers_do_not_end_is_served_now_and_then) {
+  owe(1, 100);
+  int sent = 0;
+  for (int tick = 0; tick < 100; ++tick, now += 1ms) {
+    claim();
+    if (!endpoints.start()) continue;
+    endpoints.finished(1, {.succeeded = true, .endless = true, .duration = 1ms, .retry_after = {}}, now);
+    ++sent;
+  }
+  BOOST_TEST(sent == 5);
 }
 
 BOOST_AUTO_TEST_CASE(at_the_end_all_that_was_not_started_is_returned) {
