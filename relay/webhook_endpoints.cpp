@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <utility>
 
 namespace gamepicker {
@@ -9,8 +10,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// Claimed ahead for each request at a time of a proven endpoint, and in all.
-constexpr std::size_t kAhead = 32;
+/// Claimed ahead of a proven endpoint.
 constexpr std::size_t kMostAhead = 64;
 /// Bodies are in memory for these; the largest has 64 KiB.
 constexpr std::size_t kMostInHand = 512;
@@ -51,17 +51,41 @@ void WebhookEndpoints::note_due(std::int64_t webhook_id, Clock::time_point at) {
   endpoint.due = std::min(endpoint.due, at);
 }
 
+void WebhookEndpoints::note_added(std::int64_t webhook_id, Clock::time_point now) {
+  note_due(webhook_id, now);
+  endpoints_[webhook_id].maybe_test = true;
+}
+
+void WebhookEndpoints::forget_all_but(const std::vector<OwedWebhook>& owed) {
+  std::set<std::int64_t> kept;
+  for (const OwedWebhook& webhook : owed) kept.insert(webhook.webhook_id);
+  std::erase_if(endpoints_, [&](const auto& entry) {
+    const Endpoint& endpoint = entry.second;
+    const bool idle = endpoint.running == 0 && endpoint.ready.empty() && !endpoint.returning && !endpoint.gone;
+    return idle && endpoint.failures == 0 && !kept.contains(entry.first);
+  });
+}
+
 void WebhookEndpoints::note_disabled(std::int64_t webhook_id) {
   endpoints_[webhook_id].gone = false;
 }
 
+/// No webhook gets more than half of the workers.
+std::size_t WebhookEndpoints::most_at_a_time(const Endpoint& endpoint) const {
+  return std::min(endpoint.concurrency, std::max<std::size_t>(workers_ / 2, 1));
+}
+
+bool WebhookEndpoints::backs_off(const Endpoint& endpoint, Clock::time_point now) const {
+  return endpoint.failures >= kFailuresToBackOff && endpoint.backs_off_until > now;
+}
+
+/// How many of its deliveries to have in hand.
 std::size_t WebhookEndpoints::depth(const Endpoint& endpoint) const {
   if (endpoint.failures >= kFailuresToBackOff || endpoint.state != OwedWebhook::State::enabled) return 1;
-  if (!endpoint.proven || endpoint.failures > 0) return endpoint.concurrency;
-  if (endpoint.rate_limit > 0) {  // what 10 ms allow
-    return std::min(std::max<std::size_t>(static_cast<std::size_t>(endpoint.rate_limit) / 100, 1), kMostAhead);
-  }
-  return std::max(endpoint.concurrency, std::min(endpoint.concurrency * kAhead, kMostAhead));
+  const std::size_t at_a_time = most_at_a_time(endpoint);
+  if (!endpoint.proven || endpoint.failures > 0 || endpoint.rate_limit > 0) return at_a_time;
+  const auto in_time = static_cast<std::size_t>(kSlow / std::max(endpoint.last_duration, milliseconds{1}));
+  return std::max(at_a_time, std::min(at_a_time * in_time, kMostAhead));
 }
 
 /// Endpoints that are not proven may hang: they never get the last quarter of the workers, failing ones not even the
@@ -73,6 +97,8 @@ std::size_t WebhookEndpoints::free_workers(const Endpoint& endpoint) const {
 }
 
 std::size_t WebhookEndpoints::wanted(const Endpoint& endpoint, Clock::time_point now, Clock::time_point& next) const {
+  if (endpoint.returning) return 0;
+  if (endpoint.maybe_test && backs_off(endpoint, now) && endpoint.running == 0) return 1;
   const auto at = std::max({endpoint.due, endpoint.may_start_at,
                             endpoint.failures >= kFailuresToBackOff ? endpoint.backs_off_until : endpoint.due});
   if (endpoint.due == Clock::time_point::max()) return 0;
@@ -83,7 +109,9 @@ std::size_t WebhookEndpoints::wanted(const Endpoint& endpoint, Clock::time_point
   const std::size_t most = depth(endpoint);
   const std::size_t in_hand = endpoint.running + endpoint.ready.size();
   if (in_hand >= most || (in_hand > most / 2 && !endpoint.ready.empty())) return 0;
-  return std::min(most - in_hand, free_workers(endpoint));
+  // Of a limited one what 10 ms allow.
+  const auto allowed = std::max<std::size_t>(static_cast<std::size_t>(endpoint.rate_limit) / 100, 1);
+  return std::min({most - in_hand, free_workers(endpoint), endpoint.rate_limit > 0 ? allowed : kMostInHand});
 }
 
 std::vector<ClaimWish> WebhookEndpoints::choose(const std::function<bool(std::int64_t)>& owns, Clock::time_point now,
@@ -110,7 +138,12 @@ std::vector<ClaimWish> WebhookEndpoints::choose(const std::function<bool(std::in
       risky += count;
     }
     if (count == 0) continue;
-    wishes.push_back({webhook_id, endpoint.state, count, endpoint.due_from});
+    wishes.push_back({.webhook_id = webhook_id,
+                      .state = endpoint.state,
+                      .count = count,
+                      .probe = endpoint.failures >= kFailuresToBackOff,
+                      .tests = backs_off(endpoint, now),
+                      .due_from = endpoint.due_from});
     room -= count;
     last_chosen_ = webhook_id;
   }
@@ -132,12 +165,24 @@ void WebhookEndpoints::claimed(const std::vector<ClaimWish>& wishes, std::vector
   for (ClaimedDelivery& delivery : deliveries) {
     Endpoint& endpoint = endpoints_[delivery.webhook_id];
     ++got[delivery.webhook_id];
+    if (endpoint.returning) {  // behind what is on its way back
+      returned_.push_back(std::move(delivery));
+      continue;
+    }
+    endpoint.concurrency = delivery.settings->concurrency;
+    endpoint.rate_limit = delivery.settings->rate_limit;
+    endpoint.timeout = delivery.settings->timeout;
     endpoint.due_from = std::max<std::int64_t>(delivery.due_at - kLateCommit, 0);
     endpoint.ready.push_back(std::move(delivery));
     ++waiting_;
   }
   for (const ClaimWish& wish : wishes) {
     Endpoint& endpoint = endpoints_[wish.webhook_id];
+    endpoint.maybe_test = false;
+    if (wish.tests) {  // the others still wait for the probe
+      queue_ready(endpoint);
+      continue;
+    }
     const bool more = got[wish.webhook_id] == wish.count;
     endpoint.due = more ? now : Clock::time_point::max();
     if (wish.state != OwedWebhook::State::enabled && more) endpoint.due = now + kHeldPause;
@@ -151,7 +196,7 @@ void WebhookEndpoints::claimed(const std::vector<ClaimWish>& wishes, std::vector
 }
 
 void WebhookEndpoints::queue_ready(Endpoint& endpoint) {
-  while (!endpoint.ready.empty() && endpoint.running < endpoint.concurrency) {
+  while (!endpoint.ready.empty() && endpoint.running < most_at_a_time(endpoint)) {
     startable_.push_back(std::move(endpoint.ready.front()));
     endpoint.ready.pop_front();
     --waiting_;
@@ -180,6 +225,7 @@ EndpointHealth WebhookEndpoints::finished(std::int64_t webhook_id, const Result&
   }
   EndpointHealth health;
   health.was_failing = endpoint.failures > 0 || !endpoint.success_noted;
+  endpoint.last_duration = result.duration;
   endpoint.proven = result.succeeded && result.duration < kSlow && !result.endless;
   if (result.endless) endpoint.may_start_at = std::max(endpoint.may_start_at, now + kEndlessPause);
   if (!endpoint.proven) give_back_ready(endpoint);
@@ -214,11 +260,10 @@ milliseconds WebhookEndpoints::back_off(std::int64_t failures) {
 
 void WebhookEndpoints::give_back_ready(Endpoint& endpoint) {
   if (endpoint.ready.empty()) return;
+  endpoint.returning = true;
   waiting_ -= endpoint.ready.size();
   std::ranges::move(endpoint.ready, std::back_inserter(returned_));
   endpoint.ready.clear();
-  endpoint.due = Clock::time_point::min();
-  endpoint.due_from = 0;
 }
 
 void WebhookEndpoints::return_all() {
@@ -238,6 +283,20 @@ void WebhookEndpoints::return_all() {
 
 std::vector<ClaimedDelivery> WebhookEndpoints::take_returned() {
   return std::exchange(returned_, {});
+}
+
+void WebhookEndpoints::given_back(const std::vector<ClaimedDelivery>& deliveries) {
+  for (const ClaimedDelivery& delivery : deliveries) {
+    Endpoint& endpoint = endpoints_[delivery.webhook_id];
+    endpoint.returning = false;
+    endpoint.due = Clock::time_point::min();
+    endpoint.due_from = 0;
+  }
+  for (const ClaimedDelivery& delivery : returned_) endpoints_[delivery.webhook_id].returning = true;
+}
+
+void WebhookEndpoints::not_given_back(std::vector<ClaimedDelivery> deliveries) {
+  std::ranges::move(deliveries, std::back_inserter(returned_));
 }
 
 }  // namespace gamepicker

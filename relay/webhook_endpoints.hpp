@@ -17,7 +17,8 @@ namespace gamepicker {
 /// start them. No clock, no database, no thread of its own.
 ///
 /// A webhook whose last attempt succeeded in good time is *proven*: some more of its deliveries are claimed than can be
-/// sent at once, so that they go out without a claim each. After kFailuresToBackOff failures in a row the endpoint as a
+/// sent at once, so that they go out without a claim each; no more than it takes in kSlow, for what is claimed hears no
+/// more of changes. After kFailuresToBackOff failures in a row the endpoint as a
 /// whole backs off: one probe at a time, with the oldest delivery that is due; the others wait and keep their attempts.
 class WebhookEndpoints {
  public:
@@ -38,8 +39,12 @@ class WebhookEndpoints {
   // What the queue tells.
 
   void note_owed(const OwedWebhook& webhook, Clock::time_point now);
+  /// All webhooks that are owed something have been noted; the others need not be remembered.
+  void forget_all_but(const std::vector<OwedWebhook>& owed);
   /// A delivery is due then, or a little later.
   void note_due(std::int64_t webhook_id, Clock::time_point at);
+  /// A delivery was added: it may be a test, which does not wait for a back-off.
+  void note_added(std::int64_t webhook_id, Clock::time_point now);
   /// The webhook is known to be disabled from the moment it answered 410; this says that the database knows, too.
   void note_disabled(std::int64_t webhook_id);
 
@@ -65,8 +70,11 @@ class WebhookEndpoints {
   };
   EndpointHealth finished(std::int64_t webhook_id, const Result& result, Clock::time_point now);
 
-  /// What was claimed and shall not be sent, to be given back; empties it.
+  /// What was claimed and shall not be sent, to be given back; empties it. Nothing more is claimed of these webhooks,
+  /// lest it overtakes, until one of the two is called.
   std::vector<ClaimedDelivery> take_returned();
+  void given_back(const std::vector<ClaimedDelivery>& deliveries);
+  void not_given_back(std::vector<ClaimedDelivery> deliveries);
   /// Moves all that waits to what is returned.
   void return_all();
   /// Whether there is something to give back, or a reason to choose() again.
@@ -87,12 +95,17 @@ class WebhookEndpoints {
     std::int64_t due_from = 0;
     std::int64_t failures = 0;
     bool proven = false;
+    bool returning = false;   ///< some of it is to be given back
+    bool maybe_test = false;  ///< something was added during the back-off
+    milliseconds last_duration{kSlow};
     bool success_noted = false;  ///< the database knows that it does not fail
     std::size_t running = 0;     ///< started, or startable
     std::size_t risky = 0;       ///< of those, begun while it was not proven
     std::deque<ClaimedDelivery> ready;
   };
 
+  bool backs_off(const Endpoint& endpoint, Clock::time_point now) const;
+  std::size_t most_at_a_time(const Endpoint& endpoint) const;
   std::size_t wanted(const Endpoint& endpoint, Clock::time_point now, Clock::time_point& next) const;
   std::size_t depth(const Endpoint& endpoint) const;
   std::size_t free_workers(const Endpoint& endpoint) const;

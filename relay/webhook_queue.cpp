@@ -54,6 +54,12 @@ constexpr std::string_view kFindDueTests =
     "JOIN webhook_deliveries d ON d.event_id = e.id AND d.webhook_id = ? "
     "JOIN webhook_queue q ON q.delivery_id = d.id "
     "WHERE e.channel = ? AND q.due_at <= UTC_TIMESTAMP(3) ORDER BY q.due_at, q.delivery_id LIMIT ?";
+// At both ends of what is due: what was never tried, and what has just come due again.
+constexpr std::string_view kFindProbe =
+    "(SELECT delivery_id FROM webhook_queue FORCE INDEX (webhook_queue_due) WHERE webhook_id = ? "
+    "AND due_at <= UTC_TIMESTAMP(3) ORDER BY due_at, delivery_id LIMIT 1) UNION ALL "
+    "(SELECT delivery_id FROM webhook_queue FORCE INDEX (webhook_queue_due) WHERE webhook_id = ? "
+    "AND due_at <= UTC_TIMESTAMP(3) ORDER BY due_at DESC, delivery_id DESC LIMIT 50)";
 constexpr std::string_view kLockOne =
     "SELECT " QUEUE_COLUMNS "WHERE q.delivery_id = ? AND q.due_at <= UTC_TIMESTAMP(3) FOR UPDATE SKIP LOCKED";
 
@@ -88,7 +94,8 @@ constexpr std::string_view kFailUnsendable =
 constexpr std::string_view kReadSettings =
     "SELECT w.id, w.enabled, w.method, w.url, w.sealed_secret, "
     "IF(w.previous_secret_until > UTC_TIMESTAMP(3), w.previous_sealed_secret, NULL), w.sealed_headers, "
-    "w.retry_attempts, w.retry_delay_ms, w.timeout_ms FROM webhooks w WHERE w.id IN ";
+    "w.retry_attempts, w.retry_delay_ms, w.timeout_ms, w.concurrency, CAST(COALESCE(w.rate_limit, 0) AS SIGNED) "
+    "FROM webhooks w WHERE w.id IN ";
 
 template <typename Ids>
 SqlValues as_values(const Ids& ids) {
@@ -187,7 +194,13 @@ std::vector<ClaimedDelivery> WebhookQueue::claim(const std::vector<ClaimWish>& w
           lock_tests(wish, rows);
           break;
         case OwedWebhook::State::enabled:
-          enabled.push_back(wish);
+          if (wish.tests) {
+            lock_tests(wish, rows);
+          } else if (wish.probe) {
+            lock_probe(wish, rows);
+          } else {
+            enabled.push_back(wish);
+          }
       }
     }
     if (!enabled.empty()) lock_due(enabled, rows);
@@ -223,8 +236,20 @@ void WebhookQueue::lock_tests(const ClaimWish& wish, std::vector<ClaimedDelivery
   const auto limit = static_cast<std::int64_t>(wish.count);
   for (const SqlRow& test :
        database_.query(kFindDueTests, {wish.webhook_id, std::string(kWebhookTestChannel), limit})) {
-    for (const SqlRow& row : database_.query(kLockOne, {test.id(0)})) rows.push_back(queued_row(row));
+    lock_one(test.id(0), rows);
   }
+}
+
+void WebhookQueue::lock_probe(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows) {
+  std::optional<std::uint64_t> oldest;
+  for (const SqlRow& row : database_.query(kFindProbe, {wish.webhook_id, wish.webhook_id})) {
+    oldest = std::min(oldest.value_or(row.id(0)), row.id(0));
+  }
+  if (oldest) lock_one(*oldest, rows);
+}
+
+void WebhookQueue::lock_one(std::uint64_t delivery_id, std::vector<ClaimedDelivery>& rows) {
+  for (const SqlRow& row : database_.query(kLockOne, {delivery_id})) rows.push_back(queued_row(row));
 }
 
 void WebhookQueue::drop_deleted(std::int64_t webhook_id) {
@@ -256,6 +281,8 @@ void WebhookQueue::read_settings(std::vector<ClaimedDelivery>& rows) {
     if (!row.is_null(7)) read->retry_attempts = row.integer(7);
     read->retry_delay = maybe_time(row, 8);
     read->timeout = maybe_time(row, 9);
+    read->concurrency = static_cast<std::size_t>(std::max<std::int64_t>(row.integer(10), 1));
+    read->rate_limit = row.integer(11);
     settings[row.integer(0)] = std::move(read);
   }
   for (ClaimedDelivery& row : rows) row.settings = settings[row.webhook_id];

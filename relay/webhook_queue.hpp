@@ -24,6 +24,8 @@ struct WebhookSettings {
   std::optional<std::int64_t> retry_attempts;
   std::optional<std::chrono::milliseconds> retry_delay;
   std::optional<std::chrono::milliseconds> timeout;
+  std::size_t concurrency = 1;
+  std::int64_t rate_limit = 0;  ///< a second; 0: none
 };
 
 /// A webhook that is owed something, with what the scheduler must know of it.
@@ -43,6 +45,10 @@ struct ClaimWish {
   std::int64_t webhook_id = 0;
   OwedWebhook::State state = OwedWebhook::State::enabled;
   std::size_t count = 1;
+  /// One alone, the oldest of those that are due, whenever they became due: retries have come due last.
+  bool probe = false;
+  /// Test deliveries alone.
+  bool tests = false;
   /// Rows due before this need not be looked at, in microseconds since 1970: claimed and deleted, but not purged yet,
   /// they cost a claim milliseconds.
   std::int64_t due_from = 0;
@@ -95,7 +101,9 @@ class WebhookQueue {
 
  private:
   void lock_due(std::span<const ClaimWish> wishes, std::vector<ClaimedDelivery>& rows);
+  void lock_probe(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows);
   void lock_tests(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows);
+  void lock_one(std::uint64_t delivery_id, std::vector<ClaimedDelivery>& rows);
   void drop_deleted(std::int64_t webhook_id);
   void drop_orphans(const std::vector<std::uint64_t>& delivery_ids);
   void read_settings(std::vector<ClaimedDelivery>& rows);

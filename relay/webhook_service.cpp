@@ -9,9 +9,8 @@
 #include <vector>
 
 #include "relay/attempt_finisher.hpp"
-#include "relay/delivery_request.hpp"
+#include "relay/delivery_attempt.hpp"
 #include "relay/failpoint.hpp"
-#include "relay/retry_schedule.hpp"
 #include "relay/webhook_endpoints.hpp"
 #include "relay/webhook_queue.hpp"
 #include "relay/webhook_sender.hpp"
@@ -28,6 +27,8 @@ using std::chrono::milliseconds;
 
 /// A lease outlives the request by this much: time to record what came of it.
 constexpr milliseconds kLeaseMargin{15'000};
+/// Times WEBHOOK_WORKERS, while endpoints hang.
+constexpr std::size_t kMostWorkers = 4;
 /// Between two looks at the queue, however often we are woken.
 constexpr milliseconds kShortestPause{2};
 /// Between two looks at all of the queue's webhooks, and at the other senders.
@@ -47,6 +48,16 @@ constexpr milliseconds kLongestBackOff{2'000};
 /// Outcomes waiting for the database beyond which nothing more is claimed.
 constexpr std::size_t kMaxUnrecorded = 1'000;
 
+/// What fails at the end comes due again by itself.
+template <typename Work>
+void attempt_at_end(Work work) {
+  try {
+    work();
+  } catch (const DatabaseError& error) {
+    log_warning(std::string("webhook queue: ") + error.what());
+  }
+}
+
 }  // namespace
 
 class WebhookService::Impl {
@@ -64,7 +75,7 @@ class WebhookService::Impl {
   void look_at_all();
   void claim(Clock::time_point& next);
   void give_back();
-  void leave();
+  Clock::time_point add_worker_if_stuck();
   void note_backlog();
   void send_all();
   AttemptOutcome deliver(const ClaimedDelivery& delivery);
@@ -88,6 +99,8 @@ class WebhookService::Impl {
   std::condition_variable job_added_;
   bool stopping_ = false;  ///< nothing more is claimed or sent
   bool woken_ = false;
+  std::size_t idle_workers_ = 0;
+  Clock::time_point started_at_{};  ///< when a worker began the last request
   std::mt19937_64 random_{std::random_device{}()};
   WebhookEndpoints endpoints_;
 
@@ -136,13 +149,12 @@ void WebhookService::Impl::stop() {
   }
   schedule_changed_.notify_all();
   job_added_.notify_all();
-  if (scheduler_.joinable()) {
-    scheduler_.join();
-    leave();
-  }
+  if (!scheduler_.joinable()) return;
+  scheduler_.join();
+  attempt_at_end([this] { give_back(); });  // others need not wait for leases to run out
   for (std::thread& worker : workers_) worker.join();
-  workers_.clear();
   finisher_.stop();
+  attempt_at_end([this] { senders_.leave(); });
 }
 
 void WebhookService::Impl::wake() {
@@ -203,10 +215,11 @@ milliseconds WebhookService::Impl::look(bool woken) {
   now = Clock::now();
   {
     const std::lock_guard lock(mutex_);
-    for (const std::int64_t webhook_id : added) endpoints_.note_due(webhook_id, now);
+    for (const std::int64_t webhook_id : added) endpoints_.note_added(webhook_id, now);
   }
   auto next = std::min(look_at_senders_at_, look_at_all_at_);
   claim(next);
+  next = std::min(next, add_worker_if_stuck());
   note_backlog();
   return std::max(std::chrono::ceil<milliseconds>(next - Clock::now()), milliseconds{0});
 }
@@ -218,6 +231,7 @@ void WebhookService::Impl::look_at_all() {
   look_at_all_at_ = now + std::max<Clock::duration>(kLookAtAllEvery, (now - start) * kLookAtAllShare);
   const std::lock_guard lock(mutex_);
   for (const OwedWebhook& webhook : owed) endpoints_.note_owed(webhook, now);
+  endpoints_.forget_all_but(owed);
 }
 
 /// Until nothing more can be had; `next` becomes the time when there may be more.
@@ -255,17 +269,28 @@ void WebhookService::Impl::give_back() {
     const std::lock_guard lock(mutex_);
     returned = endpoints_.take_returned();
   }
-  queue_.give_back(returned);
+  if (returned.empty()) return;
+  try {
+    queue_.give_back(returned);
+  } catch (const DatabaseError&) {
+    const std::lock_guard lock(mutex_);
+    endpoints_.not_given_back(std::move(returned));
+    throw;
+  }
+  const std::lock_guard lock(mutex_);
+  endpoints_.given_back(returned);
 }
 
-/// So that others need not wait for leases to run out.
-void WebhookService::Impl::leave() {
-  try {
-    give_back();
-    senders_.leave();
-  } catch (const DatabaseError& error) {
-    log_warning(std::string("webhook queue: ") + error.what());
-  }
+/// When every request under way takes its time and there are others to send, one more worker helps out and stays:
+/// hanging endpoints must not delay healthy ones. Returns when to look again.
+Clock::time_point WebhookService::Impl::add_worker_if_stuck() {
+  const std::lock_guard lock(mutex_);
+  const auto now = Clock::now();
+  if (endpoints_.startable() == 0 || idle_workers_ > 0 || stopping_) return Clock::time_point::max();
+  if (now < started_at_ + WebhookEndpoints::kSlow) return started_at_ + WebhookEndpoints::kSlow;
+  if (workers_.size() >= kMostWorkers * config_.webhook_workers) return Clock::time_point::max();
+  workers_.emplace_back([this] { send_all(); });
+  return now + kShortestPause;
 }
 
 void WebhookService::Impl::note_backlog() {
@@ -283,11 +308,14 @@ void WebhookService::Impl::send_all() {
     std::optional<ClaimedDelivery> delivery;
     {
       std::unique_lock lock(mutex_);
+      ++idle_workers_;
       job_added_.wait(lock, [&] {
         if (!stopping_) delivery = endpoints_.start();
         return stopping_ || delivery;
       });
+      --idle_workers_;
       if (stopping_) return;
+      started_at_ = Clock::now();
     }
     AttemptOutcome outcome = deliver(*delivery);
     failpoint_.pass(Failpoint::kAfterSend);
@@ -304,28 +332,8 @@ AttemptOutcome WebhookService::Impl::deliver(const ClaimedDelivery& delivery) {
     response.error = "What is stored of the webhook cannot be decrypted";
   }
   if (request) response = sender_.send(*request);
-  AttemptOutcome outcome{.delivery_id = delivery.delivery_id,
-                         .webhook_id = delivery.webhook_id,
-                         .attempt = delivery.attempt,
-                         .lease_token = delivery.lease_token,
-                         .kind = AttemptOutcome::Kind::succeeded,
-                         .retry_in = milliseconds{0},
-                         .response_status = response.status,
-                         .error = response.error,
-                         .duration = response.duration,
-                         .response_body = response.body,
-                         .phases = response.phases,
-                         .peer_address = response.peer_address,
-                         .health = {}};
   const std::lock_guard lock(mutex_);
-  if (!response.error.empty()) {
-    const auto schedule =
-        schedule_of(delivery.settings->retry_attempts, delivery.settings->retry_delay, config_.webhook_retry_schedule);
-    const auto wait = retry_delay(schedule, delivery.scheduled, random(), response.retry_after);
-    outcome.kind = wait ? AttemptOutcome::Kind::retry : AttemptOutcome::Kind::failed;
-    if (response.status == 410) outcome.kind = AttemptOutcome::Kind::gone;
-    outcome.retry_in = wait.value_or(milliseconds{0});
-  }
+  AttemptOutcome outcome = delivery_outcome(delivery, response, config_.webhook_retry_schedule, random());
   outcome.health = endpoints_.finished(delivery.webhook_id,
                                        {.succeeded = response.error.empty(),
                                         .gone = outcome.kind == AttemptOutcome::Kind::gone,

@@ -308,6 +308,93 @@ BOOST_AUTO_TEST_CASE(what_was_claimed_but_not_begun_is_given_back_at_the_end) {
   BOOST_TEST(std::stoi(data.queued()) + std::stoi(data.logged()) == 30);
 }
 
+BOOST_AUTO_TEST_CASE(a_webhook_that_was_fast_and_hangs_does_not_stall_others) {
+  config.webhook_timeout = 8s;
+  std::atomic<bool> hangs = false;
+  std::atomic<int> hanging = 0;
+  HttpReceiver* self = nullptr;
+  HttpReceiver busy([&](const HttpReceiver::Request&, int socket) {
+    if (hangs) {
+      ++hanging;
+      while (hangs && !self->stopping()) std::this_thread::sleep_for(10ms);
+      return false;
+    }
+    HttpReceiver::send_text(socket, kOk);
+    return true;
+  });
+  self = &busy;
+  HttpReceiver healthy(kOk);
+  // Two of them could have all four workers.
+  for (int id = 1; id <= 2; ++id) data.webhook(id, busy.url());
+  database.execute("UPDATE webhooks SET concurrency = 32");
+  for (int i = 0; i < 400; ++i) data.deliver(1 + i % 2);
+  data.webhook(3, healthy.url());
+  WebhookService service(config, metrics);
+  service.start();
+  busy.wait_for(100);
+  hangs = true;
+  for (int i = 0; i < 1000 && hanging < 4; ++i) std::this_thread::sleep_for(10ms);
+  const auto start = std::chrono::steady_clock::now();
+  const std::string id = data.deliver(3);
+  service.wake();
+  BOOST_TEST(wait_for_status(id, "succeeded 1 finished") == "succeeded 1 finished");
+  BOOST_TEST((std::chrono::steady_clock::now() - start < 4s));  // half of what the hanging ones take
+  hangs = false;
+  service.stop();
+}
+
+BOOST_AUTO_TEST_CASE(first_attempts_start_in_event_order_though_some_fail) {
+  config.webhook_retry_schedule = {10min};
+  HttpReceiver receiver([&](const HttpReceiver::Request& request, int socket) {
+    const bool fails = std::stoull(request.header("X-Webhook-Delivery")) % 20 == 0;
+    HttpReceiver::send_text(socket, fails ? HttpReceiver::answer("500 Oops") : kOk);
+    return true;
+  });
+  data.webhook(1, receiver.url());
+  for (int i = 0; i < 500; ++i) data.deliver(1);
+  WebhookService service(config, metrics);
+  service.start();
+  const auto requests = receiver.wait_for(500);
+  service.stop();
+  std::vector<std::uint64_t> arrived;
+  for (const auto& request : requests) arrived.push_back(std::stoull(request.header("X-Webhook-Delivery")));
+  BOOST_TEST(arrived.size() == 500u);
+  BOOST_TEST(std::ranges::is_sorted(arrived));
+}
+
+BOOST_AUTO_TEST_CASE(a_test_does_not_wait_for_a_back_off_nor_behind_a_backlog) {
+  HttpReceiver receiver(HttpReceiver::answer("503 Busy"));
+  data.webhook(1, receiver.url());
+  for (int i = 0; i < 50; ++i) data.deliver(1);
+  database.execute(
+      "INSERT INTO webhook_health (webhook_id, failures, failing_since, backoff_until) VALUES (1, 9, UTC_TIMESTAMP(3), "
+      "UTC_TIMESTAMP(3) + INTERVAL 1 HOUR)");
+  WebhookService service(config, metrics);
+  service.start();
+  const std::string first = data.deliver(1, std::string(kWebhookTestChannel));
+  service.wake();
+  BOOST_TEST(wait_for_status(first, "pending 1") == "pending 1");
+  service.stop();
+  BOOST_TEST(receiver.requests().at(0).header("X-Webhook-Delivery") == first);
+  BOOST_TEST(receiver.requests().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_new_webhooks_rate_holds_from_its_first_delivery) {
+  HttpReceiver receiver(kOk);
+  data.webhook(1, receiver.url());
+  database.execute("UPDATE webhooks SET rate_limit = 10");
+  WebhookService service(config, metrics);
+  service.start();
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < 8; ++i) {
+    data.deliver(1);
+    service.wake();
+  }
+  receiver.wait_for(8);
+  BOOST_TEST((std::chrono::steady_clock::now() - start >= 690ms));
+  service.stop();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace gamepicker

@@ -14,10 +14,15 @@ struct EndpointsFixture {
   Clock::time_point now = Clock::now();
   Clock::time_point next = Clock::time_point::max();
   std::map<std::int64_t, std::size_t> queued;
+  std::map<std::int64_t, std::shared_ptr<const WebhookSettings>> settings;
   std::uint64_t last_id = 0;
 
   void owe(std::int64_t id, std::size_t count, OwedWebhook webhook = {}) {
     queued[id] += count;
+    WebhookSettings known;
+    known.concurrency = webhook.concurrency;
+    known.rate_limit = webhook.rate_limit;
+    settings[id] = std::make_shared<WebhookSettings>(known);
     webhook.webhook_id = id;
     endpoints.note_owed(webhook, now);
   }
@@ -34,6 +39,7 @@ struct EndpointsFixture {
         ClaimedDelivery delivery;
         delivery.delivery_id = ++last_id;
         delivery.webhook_id = wish.webhook_id;
+        delivery.settings = settings.at(wish.webhook_id);
         given.push_back(delivery);
       }
     }
@@ -86,10 +92,64 @@ BOOST_AUTO_TEST_CASE(what_was_claimed_ahead_of_a_failing_or_slow_endpoint_is_giv
     const std::size_t claimed = claim();
     BOOST_REQUIRE(endpoints.start());
     finish(id, !fails, fails ? 1ms : 300ms);
-    BOOST_TEST(endpoints.take_returned().size() == claimed - 1);
+    auto returned = endpoints.take_returned();
+    BOOST_TEST(returned.size() == claimed - 1);
     BOOST_TEST(endpoints.in_hand() == 0u);
-    BOOST_TEST(claim() == 0u);  // the queue here does not take anything back
+    queued[id] = 1;
+    BOOST_TEST(claim() == 0u);  // what comes behind it must not overtake
+    endpoints.not_given_back(std::move(returned));
+    BOOST_TEST(claim() == 0u);
+    endpoints.given_back(endpoints.take_returned());
+    BOOST_TEST(claim() == 1u);
+    attempt(id, true);
   }
+}
+
+BOOST_AUTO_TEST_CASE(what_comes_of_a_claim_that_was_under_way_goes_back_too) {
+  owe(1, 100);
+  claim();
+  attempt(1, true);
+  claim();
+  const auto wishes = std::vector<ClaimWish>{{.webhook_id = 1, .count = 1}};
+  ClaimedDelivery later;
+  later.webhook_id = 1;
+  later.settings = settings.at(1);
+  BOOST_REQUIRE(endpoints.start());
+  finish(1, false);
+  endpoints.take_returned();
+  endpoints.claimed(wishes, {later}, now);
+  BOOST_TEST(!endpoints.start());
+  BOOST_TEST(endpoints.take_returned().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(no_more_is_claimed_ahead_than_goes_out_in_a_quarter_of_a_second) {
+  owe(1, 100);
+  claim();
+  BOOST_REQUIRE(endpoints.start());
+  finish(1, true, 100ms);
+  BOOST_TEST(claim() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(no_webhook_gets_more_than_half_of_the_workers) {
+  owe(1, 100, {.concurrency = 32});
+  BOOST_TEST(claim() == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(the_limits_of_a_webhook_are_known_from_its_first_claim) {
+  owe(1, 100, {.concurrency = 3, .rate_limit = 2});
+  WebhookEndpoints fresh{8, [] { return 0.5; }};
+  fresh.note_added(1, now);
+  const auto all = [](std::int64_t) { return true; };
+  auto wishes = fresh.choose(all, now, next);
+  BOOST_REQUIRE(wishes.size() == 1u);
+  BOOST_TEST(wishes[0].count == 1u);
+  ClaimedDelivery first;
+  first.webhook_id = 1;
+  first.settings = settings.at(1);
+  fresh.claimed(wishes, {first}, now);
+  BOOST_TEST(fresh.choose(all, now, next).empty());
+  BOOST_TEST(fresh.choose(all, now + 499ms, next).empty());
+  BOOST_TEST(fresh.choose(all, now + 500ms, next).size() == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(an_endpoint_that_fails_three_times_backs_off_as_a_whole_with_one_probe_at_a_time) {
@@ -106,7 +166,13 @@ BOOST_AUTO_TEST_CASE(an_endpoint_that_fails_three_times_backs_off_as_a_whole_wit
   finish(1, false);
   BOOST_TEST(claim() == 0u);
   BOOST_TEST((next == now + 2s));
+  endpoints.note_added(1, now);  // it may be a test
+  BOOST_REQUIRE(choose().size() == 1u);
+  BOOST_TEST(choose().at(0).tests);
+  endpoints.claimed(choose(), {}, now);
+  BOOST_TEST(choose().empty());
   now += 2s;
+  BOOST_TEST(choose().at(0).probe);
   BOOST_TEST(claim() == 1u);
   BOOST_TEST(claim() == 0u);
   BOOST_TEST((attempt(1, false).backs_off_for == 4s));

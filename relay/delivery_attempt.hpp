@@ -2,8 +2,10 @@
 
 #include <chrono>
 
+#include "relay/attempt_recorder.hpp"
 #include "relay/webhook_queue.hpp"
 #include "relay/webhook_sender.hpp"
+#include "shared/config.hpp"
 #include "shared/secret_box.hpp"
 
 namespace gamepicker {
@@ -13,5 +15,10 @@ namespace gamepicker {
 /// stored cannot be read.
 WebhookRequest delivery_request(const ClaimedDelivery& delivery, const SecretBox& box,
                                 std::chrono::milliseconds timeout);
+
+/// What the answer makes of the delivery, by the webhook's own schedule or the server's; without the endpoint's health.
+/// `random` is uniform in [0, 1).
+AttemptOutcome delivery_outcome(const ClaimedDelivery& delivery, const WebhookResponse& response,
+                                const Config::Durations& server_schedule, double random);
 
 }  // namespace gamepicker
