@@ -58,6 +58,7 @@ Sink::Reply Ledger::note(const Sink::Request& request) {
 
 Deliveries Deliveries::read(Connection& connection) {
   Deliveries deliveries;
+  connection.check();
   if (!connection.ready()) throw std::runtime_error("the database is away");
   const bool complete =
       connection.rows("SELECT id, channel, seq, body FROM events",

@@ -223,6 +223,7 @@ Truth Writers::read_truth() {
   seen[kMarker].resize(kChannels);
   Connection& connection = writers_.front()->connection();
   for (std::size_t channel = 0; channel < kChannels; ++channel) {
+    connection.check();
     if (!connection.ready()) throw std::runtime_error("the database is away");
     std::vector<std::uint32_t>& hashes = truth.hashes[channel];
     const std::string name = channel_name(channel);
@@ -242,7 +243,6 @@ Truth Writers::read_truth() {
     if (!complete || !connection.number("SELECT head FROM channels WHERE name = '" + name + "'", head)) {
       throw std::runtime_error("the event log could not be read");
     }
-    connection.run("ROLLBACK");  // the next snapshot
     if (head != hashes.size()) complain(name + " has another head than its last event");
   }
   for (std::size_t writer = 0; writer < kWriters; ++writer) {

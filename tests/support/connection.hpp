@@ -44,6 +44,10 @@ class Connection {
     }
     return database_ != nullptr;
   }
+  /// Ends what it was in, and drops it when the server was started anew meanwhile: ready() then makes another.
+  void check() {
+    if (!run("ROLLBACK")) drop();
+  }
   void drop() {
     if (database_ != nullptr) mysql_close(database_);
     database_ = nullptr;
