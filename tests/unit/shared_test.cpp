@@ -278,6 +278,15 @@ BOOST_AUTO_TEST_CASE(missing_secrets_are_named) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(what_webhooks_are_promised_is_the_default) {
+  const Config config;
+  BOOST_TEST((config.webhook_timeout == std::chrono::seconds(5)));
+  BOOST_TEST((config.webhook_disable_after == std::chrono::days(5)));
+  BOOST_TEST((config.retention_webhook_logs == std::chrono::days(30)));
+  BOOST_TEST(!config.webhook_allow_private);
+  BOOST_TEST(config.webhook_allow_networks == "");
+}
+
 BOOST_AUTO_TEST_CASE(the_example_file_documents_every_key_with_its_default) {
   std::ifstream example(SOURCE_DIR "/deploy/gamepicker.conf.example");
   BOOST_REQUIRE(example.good());
