@@ -81,6 +81,7 @@ BOOST_AUTO_TEST_CASE(a_webhook_that_has_failed_everything_for_days_is_disabled_a
   const std::string body = database.value("SELECT body FROM events WHERE type = 'webhook.disabled'");
   BOOST_TEST(event_data(body) == R"({"webhook":{"id":1,"name":"test","url":"http://127.0.0.1:9/","enabled":false,)"
                                  R"("disabled_reason":"Every delivery failed for 5 days"}})");
+  BOOST_TEST(body.starts_with(R"({"event":"webhook.disabled","timestamp":"20)"), body);  // none of the relay's eight
   BOOST_TEST(database.value("SELECT COUNT(*) FROM webhook_queue WHERE webhook_id = 2") == "1");
 }
 
@@ -89,6 +90,38 @@ BOOST_AUTO_TEST_CASE(gone_is_told_of_too_and_nobody_asking_costs_nothing) {
   recorder.record({outcome(data.deliver(1), {1, 0ms, false}, Kind::gone)});
   BOOST_TEST(database.value("SELECT disabled_reason FROM webhooks") == "The endpoint answered 410 Gone");
   BOOST_TEST(database.value("SELECT COUNT(*) FROM events WHERE type = 'webhook.disabled'") == "0");
+}
+
+BOOST_AUTO_TEST_CASE(one_success_begins_the_days_anew) {
+  data.webhook(1);
+  fail(9);
+  database.execute("UPDATE webhook_health SET failing_since = UTC_TIMESTAMP(3) - INTERVAL 4 DAY");
+  recorder.record({outcome(data.deliver(1), {0, 0ms, true})});
+  fail(1);
+  BOOST_TEST(database.value("SELECT failing_since > UTC_TIMESTAMP(3) - INTERVAL 1 HOUR FROM webhook_health") == "1");
+  BOOST_TEST(database.value("SELECT enabled FROM webhooks") == "1");
+}
+
+BOOST_AUTO_TEST_CASE(an_attempt_is_logged_and_its_delivery_moved_on_together_or_not_at_all) {
+  data.webhook(1);
+  const auto state = [&](const std::string& id) {
+    return data.status(id) + ", " + data.queued() + " " + data.logged();
+  };
+  for (const char* change : {"INSERT ON webhook_logs", "UPDATE ON webhook_queue", "UPDATE ON webhook_deliveries",
+                             "DELETE ON webhook_queue"}) {
+    BOOST_TEST_CONTEXT(change) {
+      const bool ends = change[0] == 'D';
+      const std::string id = data.deliver(1);
+      const std::vector<AttemptOutcome> outcomes{outcome(id, {ends ? 0 : 1, 0ms, ends})};
+      database.execute(std::string("CREATE TRIGGER refuse BEFORE ") + change + " FOR EACH ROW SIGNAL SQLSTATE '45000'");
+      BOOST_CHECK_THROW(recorder.record(outcomes), DatabaseError);
+      database.execute("DROP TRIGGER refuse");
+      BOOST_TEST(state(id) == "pending 0, 1 0");
+      recorder.record(outcomes);
+      BOOST_TEST(state(id) == (ends ? "succeeded 1 finished, 0 1" : "pending 1, 1 1"));
+      database.execute("DELETE FROM webhook_queue; DELETE FROM webhook_logs");
+    }
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -5,7 +5,7 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "tests/support/database.hpp"
+#include "tests/support/webhooks.hpp"
 
 using namespace gamepicker;
 using namespace gamepicker::test;
@@ -55,6 +55,19 @@ BOOST_AUTO_TEST_CASE(an_end_that_came_due_while_no_relay_ran_is_made_up_for) {
   PollEnder polls(database.config(), database_errors);
   polls.start();
   BOOST_TEST(becomes(kEnded, "1"));
+}
+
+BOOST_AUTO_TEST_CASE(webhooks_are_owed_an_end_that_came_by_itself) {
+  WebhookData data{database};
+  for (int id = 1; id <= 3; ++id) data.webhook(id);
+  database.execute("INSERT INTO webhook_patterns VALUES (1, 'voting.ended', 0), (2, 'voting.*', 0), (3, 'game.*', 0)");
+  database.execute(
+      "INSERT INTO sessions (poll_started_at, poll_ends_at) VALUES "
+      "(UTC_TIMESTAMP(3) - INTERVAL 1 HOUR, UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE)");
+  PollEnder polls(database.config(), database_errors);
+  polls.start();
+  BOOST_TEST(becomes(kEnded, "1"));
+  BOOST_TEST(database.value("SELECT GROUP_CONCAT(webhook_id ORDER BY webhook_id) FROM webhook_queue") == "1,2");
 }
 
 BOOST_AUTO_TEST_CASE(of_several_relays_one_ends_a_poll) {
