@@ -18,7 +18,7 @@
 
 namespace gamepicker::testing {
 
-/// Until it holds, at most five seconds; returns whether it does.
+/// Until it holds, at most twenty seconds; returns whether it does.
 bool waits_until(const std::function<bool()>& holds);
 
 /// Stands in for the event reader: answers at once from a table, or holds its answers back.
@@ -65,7 +65,7 @@ class NoHistory final : public History, public ClientEvents, public Presence, pu
 /// A TCP port of the loopback address that nobody uses at the moment.
 std::uint16_t free_port();
 
-/// A raw client on a unix socket or a TCP port of the loopback address. Every wait ends after five seconds with a
+/// A raw client on a unix socket or a TCP port of the loopback address. Every wait ends after twenty seconds with a
 /// failed requirement.
 class RawClient {
  public:
