@@ -20,8 +20,6 @@ constexpr std::string_view kInsertLogs =
     "INSERT INTO webhook_logs (webhook_id, delivery_id, attempt, response_status, error_message, duration_ms, "
     "response_body, dns_us, connect_us, tls_us, first_byte_us, peer_address) VALUES ";
 constexpr std::string_view kLogRow = "(?,?,?,?,?,?,?,?,?,?,?,?)";
-constexpr std::string_view kDeleteQueued =
-    "DELETE q FROM webhook_queue q FORCE INDEX (PRIMARY) WHERE q.delivery_id IN ";
 constexpr std::string_view kReschedule =
     "UPDATE webhook_queue SET due_at = UTC_TIMESTAMP(3) + INTERVAL ? MICROSECOND, attempts = ?, lease_token = NULL "
     "WHERE delivery_id = ?";
@@ -56,15 +54,6 @@ SqlValue text_or_null(const std::string& text) {
 
 SqlValue phase(const std::optional<std::chrono::microseconds>& time) {
   return time ? SqlValue(std::int64_t{time->count()}) : SqlValue(nullptr);
-}
-
-std::int64_t microseconds(std::chrono::milliseconds time) {
-  return time.count() * 1000;
-}
-
-template <typename Ids>
-SqlValues as_values(const Ids& ids) {
-  return SqlValues(ids.begin(), ids.end());
 }
 
 std::string days_text(std::chrono::milliseconds time) {

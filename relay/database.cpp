@@ -296,6 +296,10 @@ std::string placeholders(std::size_t count) {
   return text;
 }
 
+std::string with_list(std::string_view sql, std::size_t count) {
+  return std::string(sql) + "(" + placeholders(count) + ")";
+}
+
 std::string read_body(Database& database, const SqlRow& row, std::size_t column, std::uint64_t event_id) {
   std::string body = row.text(column);
   if (row.integer(column + 1) == 0) return body;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -96,6 +97,18 @@ class Database {
 
 /// "?,?,?" for `count` values of an IN list.
 std::string placeholders(std::size_t count);
+
+/// `sql` and such a list in parentheses.
+std::string with_list(std::string_view sql, std::size_t count);
+/// The values for it.
+template <typename Ids>
+SqlValues as_values(const Ids& ids) {
+  return SqlValues(ids.begin(), ids.end());
+}
+/// For INTERVAL ? MICROSECOND.
+inline std::int64_t microseconds(std::chrono::milliseconds time) {
+  return time.count() * 1000;
+}
 
 /// The columns of events.body: its first part and whether there is more. Reads through read_body().
 inline constexpr char kBodyColumns[] = "LEFT(e.body, 16000), CHAR_LENGTH(e.body) > 16000";

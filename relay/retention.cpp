@@ -21,14 +21,6 @@ constexpr char kEndTurn[] = "SELECT COALESCE(RELEASE_LOCK(CONCAT('retention.', L
 /// Thrown through a clean-up to end it early.
 struct Stopped {};
 
-std::int64_t microseconds(milliseconds age) {
-  return std::chrono::microseconds(age).count();
-}
-
-SqlValues to_parameters(const std::vector<std::uint64_t>& ids) {
-  return {ids.begin(), ids.end()};
-}
-
 }  // namespace
 
 Retention::Retention(const Config& config, Counter& database_errors)
@@ -113,7 +105,7 @@ void Retention::remove_old_events() {
       if (row.integer(4) == 0) ids.push_back(last);
     }
     for (const auto& [channel, tail] : tails) raise_tail(channel, tail);
-    if (!ids.empty()) database_.execute(remove_events_sql(ids.size()), to_parameters(ids));
+    if (!ids.empty()) database_.execute(remove_events_sql(ids.size()), as_values(ids));
     looked_at_ = last;
     if (more) breathe();
   }
@@ -154,10 +146,10 @@ void Retention::remove_deliveries() {
     if (deliveries.empty()) return;
     const std::string list = "(" + placeholders(deliveries.size()) + ")";
     database_.transaction([&] {
-      database_.execute("DELETE FROM webhook_logs WHERE delivery_id IN " + list, to_parameters(deliveries));
+      database_.execute("DELETE FROM webhook_logs WHERE delivery_id IN " + list, as_values(deliveries));
       database_.execute("DELETE FROM webhook_deliveries WHERE status <> 'pending' AND id IN " + list,
-                        to_parameters(deliveries));
-      if (!events.empty()) database_.execute(remove_events_sql(events.size()), to_parameters(events));
+                        as_values(deliveries));
+      if (!events.empty()) database_.execute(remove_events_sql(events.size()), as_values(events));
     });
     breathe();
   }

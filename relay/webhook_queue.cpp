@@ -85,8 +85,6 @@ constexpr std::string_view kDropDeleted[] = {
     "DELETE FROM webhook_deliveries WHERE webhook_id = ? LIMIT 1000",
     "DELETE FROM webhook_queue WHERE webhook_id = ? LIMIT 1000",
 };
-constexpr std::string_view kDeleteQueued =
-    "DELETE q FROM webhook_queue q FORCE INDEX (PRIMARY) WHERE q.delivery_id IN ";
 constexpr std::string_view kFailUnsendable =
     "UPDATE webhook_deliveries SET status = 'failed', finished_at = UTC_TIMESTAMP(3) "
     "WHERE status = 'pending' AND id IN ";
@@ -96,15 +94,6 @@ constexpr std::string_view kReadSettings =
     "IF(w.previous_secret_until > UTC_TIMESTAMP(3), w.previous_sealed_secret, NULL), w.sealed_headers, "
     "w.retry_attempts, w.retry_delay_ms, w.timeout_ms, w.concurrency, CAST(COALESCE(w.rate_limit, 0) AS SIGNED) "
     "FROM webhooks w WHERE w.id IN ";
-
-template <typename Ids>
-SqlValues as_values(const Ids& ids) {
-  return SqlValues(ids.begin(), ids.end());
-}
-
-std::int64_t microseconds(std::chrono::milliseconds time) {
-  return time.count() * 1000;
-}
 
 std::string text_or_empty(const SqlRow& row, std::size_t column) {
   return row.is_null(column) ? std::string() : row.text(column);
@@ -133,10 +122,6 @@ std::vector<std::uint64_t> ids_of(const std::vector<ClaimedDelivery>& rows) {
 }
 
 }  // namespace
-
-std::string with_list(std::string_view sql, std::size_t count) {
-  return std::string(sql) + "(" + placeholders(count) + ")";
-}
 
 std::vector<OwedWebhook> WebhookQueue::owed() {
   std::vector<OwedWebhook> webhooks;

@@ -115,7 +115,8 @@ class WebhookQueue {
   std::optional<std::uint64_t> newest_seen_;
 };
 
-/// "sql (?,?,?)" for `count` values.
-std::string with_list(std::string_view sql, std::size_t count);
+/// (delivery ids) By their keys alone: of a short table the optimizer would read, and lock, the whole.
+inline constexpr std::string_view kDeleteQueued =
+    "DELETE q FROM webhook_queue q FORCE INDEX (PRIMARY) WHERE q.delivery_id IN ";
 
 }  // namespace gamepicker

@@ -35,10 +35,6 @@ constexpr char kReadSenders[] =
     "CAST(IS_FREE_LOCK(" SENDER_LOCK "number)) AS SIGNED) FROM webhook_senders ORDER BY number";
 constexpr char kReadUptime[] = "SHOW GLOBAL STATUS LIKE 'Uptime'";
 constexpr char kDeleteSender[] = "DELETE FROM webhook_senders WHERE number = ?";
-std::int64_t microseconds(milliseconds time) {
-  return time.count() * 1000;
-}
-
 }  // namespace
 
 bool WebhookSenders::registered() const {

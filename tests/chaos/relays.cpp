@@ -18,6 +18,7 @@
 #include "shared/config.hpp"
 #include "tests/chaos/ledger.hpp"
 #include "tests/support/relay_process.hpp"
+#include "tests/support/wait_until.hpp"
 #include "tests/support/webhook_tables.hpp"
 
 namespace {
@@ -26,6 +27,7 @@ using namespace chaos;
 using gamepicker::test::Connection;
 using gamepicker::test::DatabaseAddress;
 using gamepicker::test::RelayProcess;
+using gamepicker::test::wait_until;
 using gamepicker::test::WebhookTables;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
@@ -34,23 +36,13 @@ using std::chrono::seconds;
 constexpr std::uint32_t kWebhooks = 8;
 constexpr std::uint64_t kEvents = 400;  ///< at a time
 constexpr std::size_t kBodySize = 300;
-constexpr milliseconds kTick{5};
 constexpr seconds kPatience{60};
 constexpr milliseconds kAnswer{2'000};  ///< so that something is in flight at the right time
 constexpr milliseconds kLease{15'000};
 constexpr milliseconds kSecond{1'000};
-/// A relay looks for others every two seconds; before, two may own a webhook, and only its order suffers.
+/// Relays look for each other every two seconds, and what is under way may end meanwhile; then order is judged.
 constexpr milliseconds kSettle{4'000};
 constexpr int kTries = 3;
-
-template <typename Condition>
-bool wait_until(Clock::time_point limit, Condition condition) {
-  while (!condition()) {
-    if (Clock::now() > limit) return false;
-    std::this_thread::sleep_for(kTick);
-  }
-  return true;
-}
 
 class Test {
  public:

@@ -18,6 +18,7 @@
 #include "tests/chaos/ledger.hpp"
 #include "tests/chaos/writers.hpp"
 #include "tests/support/relay_process.hpp"
+#include "tests/support/wait_until.hpp"
 
 namespace {
 
@@ -25,6 +26,7 @@ using namespace chaos;
 using gamepicker::test::Connection;
 using gamepicker::test::DatabaseAddress;
 using gamepicker::test::RelayProcess;
+using gamepicker::test::wait_until;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
@@ -37,19 +39,8 @@ constexpr std::size_t kRestarts = 3;   ///< of the database
 constexpr std::uint64_t kCalmEvents = 600;
 constexpr unsigned kFailPercent = 10;
 constexpr std::uint64_t kPlenty = 1'000'000'000;
-constexpr milliseconds kTick{2};
 constexpr seconds kPatience{90};
 constexpr seconds kFailpointLimit{10};
-
-/// Until it holds, or false when that does not come.
-template <typename Condition>
-bool wait_until(Clock::time_point limit, Condition condition) {
-  while (!condition()) {
-    if (Clock::now() > limit) return false;
-    std::this_thread::sleep_for(kTick);
-  }
-  return true;
-}
 
 class Test {
  public:
