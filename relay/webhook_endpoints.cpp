@@ -19,6 +19,8 @@ constexpr std::size_t kWebhooksPerClaim = 64;
 constexpr std::size_t kDeliveriesPerClaim = 256;
 /// A webhook that is disabled or deleted is looked at no more often.
 constexpr milliseconds kHeldPause{250};
+/// One of whose rows another transaction had locked.
+constexpr milliseconds kHeldUpPause{5};
 /// A row of a transaction that commits late may be due that much before one that was claimed already.
 constexpr std::int64_t kLateCommit = 5'000'000;
 constexpr double kJitter = 0.2;
@@ -159,10 +161,9 @@ milliseconds WebhookEndpoints::longest_timeout(const std::vector<ClaimWish>& wis
   return otherwise;
 }
 
-void WebhookEndpoints::claimed(const std::vector<ClaimWish>& wishes, std::vector<ClaimedDelivery> deliveries,
-                               Clock::time_point now) {
+void WebhookEndpoints::claimed(const std::vector<ClaimWish>& wishes, Claim claim, Clock::time_point now) {
   std::map<std::int64_t, std::size_t> got;
-  for (ClaimedDelivery& delivery : deliveries) {
+  for (ClaimedDelivery& delivery : claim.deliveries) {
     Endpoint& endpoint = endpoints_[delivery.webhook_id];
     ++got[delivery.webhook_id];
     if (endpoint.returning) {  // behind what is on its way back
@@ -187,6 +188,7 @@ void WebhookEndpoints::claimed(const std::vector<ClaimWish>& wishes, std::vector
     endpoint.due = more ? now : Clock::time_point::max();
     if (wish.state != OwedWebhook::State::enabled && more) endpoint.due = now + kHeldPause;
     if (wish.state == OwedWebhook::State::deleted) endpoint.due = now + kHeldPause;
+    if (claim.held_up.contains(wish.webhook_id)) endpoint.due = now + kHeldUpPause;
     if (endpoint.rate_limit > 0) {
       const auto pace = std::chrono::nanoseconds(std::chrono::seconds(1)) / endpoint.rate_limit;
       endpoint.may_start_at = std::max(endpoint.may_start_at, now) + pace * static_cast<int>(got[wish.webhook_id]);

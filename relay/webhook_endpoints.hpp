@@ -54,7 +54,7 @@ class WebhookEndpoints {
   /// The longest time limit of those wishes that have one of their own.
   milliseconds longest_timeout(const std::vector<ClaimWish>& wishes, milliseconds otherwise) const;
   /// What came of the wishes.
-  void claimed(const std::vector<ClaimWish>& wishes, std::vector<ClaimedDelivery> deliveries, Clock::time_point now);
+  void claimed(const std::vector<ClaimWish>& wishes, Claim claim, Clock::time_point now);
 
   // Sending.
 

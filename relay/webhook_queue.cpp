@@ -41,12 +41,13 @@ constexpr std::string_view kReadOldestAge =
   "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', "                  \
   "IF(q.lease_token IS NULL, q.due_at, COALESCE(q.due_before, q.due_at))) FROM webhook_queue q "
 
-// One webhook's part of a claim. Without the hint the optimizer may read, and lock, far more rows than it returns.
-constexpr std::string_view kLockDue =
-    "(SELECT " QUEUE_COLUMNS
-    "FORCE INDEX (webhook_queue_due) WHERE q.webhook_id = ? "
-    "AND q.due_at >= TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ? MICROSECOND AND q.due_at <= UTC_TIMESTAMP(3) "
-    "ORDER BY q.due_at, q.delivery_id LIMIT ? FOR UPDATE SKIP LOCKED)";
+// One webhook's part of what may be claimed, read without locks: a transaction that commits meanwhile is seen whole or
+// not at all. A scan that locks, and skips what is locked, would pass over its first row and take its second.
+constexpr std::string_view kFindDue =
+    "(SELECT webhook_id, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', due_at), delivery_id "
+    "FROM webhook_queue FORCE INDEX (webhook_queue_due) WHERE webhook_id = ? "
+    "AND due_at >= TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ? MICROSECOND AND due_at <= UTC_TIMESTAMP(3) "
+    "ORDER BY due_at, delivery_id LIMIT ?)";
 
 // From the few test events to the queue: a disabled webhook may have a long backlog that must not be read.
 constexpr std::string_view kFindDueTests =
@@ -60,11 +61,10 @@ constexpr std::string_view kFindProbe =
     "AND due_at <= UTC_TIMESTAMP(3) ORDER BY due_at, delivery_id LIMIT 1) UNION ALL "
     "(SELECT delivery_id FROM webhook_queue FORCE INDEX (webhook_queue_due) WHERE webhook_id = ? "
     "AND due_at <= UTC_TIMESTAMP(3) ORDER BY due_at DESC, delivery_id DESC LIMIT 50)";
-constexpr std::string_view kLockOne =
-    "SELECT " QUEUE_COLUMNS "WHERE q.delivery_id = ? AND q.due_at <= UTC_TIMESTAMP(3) FOR UPDATE SKIP LOCKED";
-
-// All that changes rows of the queue by their ids takes the primary key: of a short table the optimizer would read, and
-// lock, the whole. due_before first: MySQL and MariaDB assign from left to right.
+// All that locks rows of the queue by their ids takes the primary key: of a short table the optimizer would read, and
+// lock, the whole. kLease sets due_before first: MySQL and MariaDB assign from left to right.
+constexpr std::string_view kLock =
+    "SELECT " QUEUE_COLUMNS "FORCE INDEX (PRIMARY) WHERE q.due_at <= UTC_TIMESTAMP(3) AND q.delivery_id IN ";
 constexpr std::string_view kLease =
     "UPDATE webhook_queue FORCE INDEX (PRIMARY) SET due_before = IF(lease_token IS NULL, due_at, COALESCE(due_before, due_at)), "
     "due_at = UTC_TIMESTAMP(3) + INTERVAL ? MICROSECOND, lease_token = ? WHERE delivery_id IN ";
@@ -112,6 +112,13 @@ ClaimedDelivery queued_row(const SqlRow& row) {
   delivery.scheduled = delivery.attempt - row.integer(3);
   delivery.due_at = row.integer(4);
   return delivery;
+}
+
+/// Deliveries go out in the order of these: webhook, due time, id.
+using Place = std::tuple<std::int64_t, std::int64_t, std::uint64_t>;
+
+Place place_of(const ClaimedDelivery& row) {
+  return {row.webhook_id, row.due_at, row.delivery_id};
 }
 
 std::vector<std::uint64_t> ids_of(const std::vector<ClaimedDelivery>& rows) {
@@ -164,11 +171,11 @@ WebhookBacklog WebhookQueue::backlog() {
   return backlog;
 }
 
-std::vector<ClaimedDelivery> WebhookQueue::claim(const std::vector<ClaimWish>& wishes, std::uint64_t token,
-                                                 std::chrono::milliseconds lease) {
-  std::vector<ClaimedDelivery> rows;
+Claim WebhookQueue::claim(const std::vector<ClaimWish>& wishes, std::uint64_t token, std::chrono::milliseconds lease) {
+  Claim claim;
+  std::vector<ClaimedDelivery>& rows = claim.deliveries;
   database_.transaction([&] {
-    rows.clear();
+    claim = {};
     std::vector<ClaimWish> enabled;
     for (const ClaimWish& wish : wishes) {
       switch (wish.state) {
@@ -188,7 +195,7 @@ std::vector<ClaimedDelivery> WebhookQueue::claim(const std::vector<ClaimWish>& w
           }
       }
     }
-    if (!enabled.empty()) lock_due(enabled, rows);
+    if (!enabled.empty()) lock_due(enabled, claim);
     if (rows.empty()) return;
     SqlValues parameters{microseconds(lease), token};
     for (ClaimedDelivery& row : rows) {
@@ -199,30 +206,49 @@ std::vector<ClaimedDelivery> WebhookQueue::claim(const std::vector<ClaimWish>& w
     read_settings(rows);
     keep_sendable(rows, read_events(rows));
   });
-  std::ranges::sort(rows, {},
-                    [](const ClaimedDelivery& row) { return std::tuple(row.webhook_id, row.due_at, row.delivery_id); });
-  return rows;
+  std::ranges::sort(rows, {}, place_of);
+  return claim;
 }
 
-void WebhookQueue::lock_due(std::span<const ClaimWish> wishes, std::vector<ClaimedDelivery>& rows) {
+void WebhookQueue::lock_due(std::span<const ClaimWish> wishes, Claim& claim) {
   std::string sql;
   SqlValues parameters;
   for (const ClaimWish& wish : wishes) {
     if (!sql.empty()) sql += " UNION ALL ";
-    sql += kLockDue;
+    sql += kFindDue;
     parameters.emplace_back(wish.webhook_id);
     parameters.emplace_back(wish.due_from);
     parameters.emplace_back(static_cast<std::int64_t>(wish.count));
   }
-  for (const SqlRow& row : database_.query(sql, std::move(parameters))) rows.push_back(queued_row(row));
+  std::vector<Place> found;
+  std::vector<std::uint64_t> ids;
+  for (const SqlRow& row : database_.query(sql, std::move(parameters))) {
+    found.emplace_back(row.integer(0), row.integer(1), row.id(2));
+    ids.push_back(row.id(2));
+  }
+  std::ranges::sort(found);
+
+  std::map<std::uint64_t, ClaimedDelivery> locked;
+  for (ClaimedDelivery& row : lock(ids)) locked.emplace(row.delivery_id, std::move(row));
+  for (const auto& [webhook_id, due_at, delivery_id] : found) {
+    if (claim.held_up.contains(webhook_id)) continue;
+    const auto row = locked.find(delivery_id);
+    if (row == locked.end()) {
+      claim.held_up.insert(webhook_id);
+    } else {
+      claim.deliveries.push_back(std::move(row->second));
+    }
+  }
 }
 
 void WebhookQueue::lock_tests(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows) {
   const auto limit = static_cast<std::int64_t>(wish.count);
+  std::vector<std::uint64_t> tests;
   for (const SqlRow& test :
        database_.query(kFindDueTests, {wish.webhook_id, std::string(kWebhookTestChannel), limit})) {
-    lock_one(test.id(0), rows);
+    tests.push_back(test.id(0));
   }
+  std::ranges::move(lock(tests), std::back_inserter(rows));
 }
 
 void WebhookQueue::lock_probe(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows) {
@@ -230,11 +256,16 @@ void WebhookQueue::lock_probe(const ClaimWish& wish, std::vector<ClaimedDelivery
   for (const SqlRow& row : database_.query(kFindProbe, {wish.webhook_id, wish.webhook_id})) {
     oldest = std::min(oldest.value_or(row.id(0)), row.id(0));
   }
-  if (oldest) lock_one(*oldest, rows);
+  if (oldest) std::ranges::move(lock({*oldest}), std::back_inserter(rows));
 }
 
-void WebhookQueue::lock_one(std::uint64_t delivery_id, std::vector<ClaimedDelivery>& rows) {
-  for (const SqlRow& row : database_.query(kLockOne, {delivery_id})) rows.push_back(queued_row(row));
+/// Those of the rows that are due and that nobody else has locked.
+std::vector<ClaimedDelivery> WebhookQueue::lock(const std::vector<std::uint64_t>& delivery_ids) {
+  std::vector<ClaimedDelivery> rows;
+  if (delivery_ids.empty()) return rows;
+  const std::string sql = with_list(kLock, delivery_ids.size()) + " FOR UPDATE SKIP LOCKED";
+  for (const SqlRow& row : database_.query(sql, as_values(delivery_ids))) rows.push_back(queued_row(row));
+  return rows;
 }
 
 void WebhookQueue::drop_deleted(std::int64_t webhook_id) {

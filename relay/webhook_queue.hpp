@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -67,6 +68,12 @@ struct ClaimedDelivery {
   std::shared_ptr<const WebhookSettings> settings;
 };
 
+struct Claim {
+  std::vector<ClaimedDelivery> deliveries;  ///< in the order of webhooks, due times and ids
+  /// Webhooks of which another transaction had a row locked, or just taken: nothing behind it was claimed.
+  std::set<std::int64_t> held_up;
+};
+
 /// What the queue holds, of all webhooks, disabled ones too.
 struct WebhookBacklog {
   std::int64_t deliveries = 0;  ///< counted up to 100,000
@@ -89,10 +96,9 @@ class WebhookQueue {
   /// For the metrics. Cheap, however long the queue.
   WebhookBacklog backlog();
 
-  /// Claims; of a disabled webhook test deliveries only. Rows of deleted webhooks and deliveries are dropped. In the
-  /// order of webhooks, due times and ids. One short transaction.
-  std::vector<ClaimedDelivery> claim(const std::vector<ClaimWish>& wishes, std::uint64_t token,
-                                     std::chrono::milliseconds lease);
+  /// Claims; of a disabled webhook test deliveries only. Rows of deleted webhooks and deliveries are dropped. One short
+  /// transaction, which waits for no other.
+  Claim claim(const std::vector<ClaimWish>& wishes, std::uint64_t token, std::chrono::milliseconds lease);
   /// Gives back what was claimed and will not be sent.
   void give_back(const std::vector<ClaimedDelivery>& deliveries);
   /// Gives back all that was claimed with tokens of this range, by a sender that died or in a COMMIT whose outcome was
@@ -100,10 +106,10 @@ class WebhookQueue {
   void give_back(std::uint64_t first_token, std::uint64_t last_token);
 
  private:
-  void lock_due(std::span<const ClaimWish> wishes, std::vector<ClaimedDelivery>& rows);
+  void lock_due(std::span<const ClaimWish> wishes, Claim& claim);
   void lock_probe(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows);
   void lock_tests(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows);
-  void lock_one(std::uint64_t delivery_id, std::vector<ClaimedDelivery>& rows);
+  std::vector<ClaimedDelivery> lock(const std::vector<std::uint64_t>& delivery_ids);
   void drop_deleted(std::int64_t webhook_id);
   void drop_orphans(const std::vector<std::uint64_t>& delivery_ids);
   void read_settings(std::vector<ClaimedDelivery>& rows);

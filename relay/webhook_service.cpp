@@ -247,13 +247,13 @@ void WebhookService::Impl::claim(Clock::time_point& next) {
   if (wishes.empty()) return;
   const std::uint64_t token = lease_token(senders_.number(), ++claims_);
   lost_claim_ = token;
-  auto claimed = queue_.claim(wishes, token, lease);
+  Claim claim = queue_.claim(wishes, token, lease);
   lost_claim_.reset();
-  if (!claimed.empty()) failpoint_.pass(Failpoint::kAfterClaim);
+  if (!claim.deliveries.empty()) failpoint_.pass(Failpoint::kAfterClaim);
   std::size_t jobs = 0;
   {
     const std::lock_guard lock(mutex_);
-    endpoints_.claimed(wishes, std::move(claimed), Clock::now());
+    endpoints_.claimed(wishes, std::move(claim), Clock::now());
     if (stopping_) endpoints_.return_all();
     next = Clock::now();  // look whether there is more
     jobs = endpoints_.startable();

@@ -1,5 +1,8 @@
 #include "relay/webhook_queue.hpp"
 
+#include <atomic>
+#include <thread>
+
 #include <boost/test/unit_test.hpp>
 
 #include "relay/attempt_recorder.hpp"
@@ -23,7 +26,10 @@ struct QueueFixture {
   std::vector<ClaimedDelivery> claim(std::size_t count = 1) {
     std::vector<ClaimWish> wishes;
     for (const OwedWebhook& webhook : queue.owed()) wishes.push_back({webhook.webhook_id, webhook.state, count, 0});
-    return queue.claim(wishes, ++last_token, 20s);
+    return queue.claim(wishes, ++last_token, 20s).deliveries;
+  }
+  std::vector<ClaimedDelivery> claim_of(std::int64_t webhook_id, std::size_t count) {
+    return queue.claim({{.webhook_id = webhook_id, .count = count}}, ++last_token, 20s).deliveries;
   }
 
   static AttemptOutcome outcome(const ClaimedDelivery& delivery, Kind kind) {
@@ -50,7 +56,7 @@ BOOST_FIXTURE_TEST_SUITE(webhook_queue, QueueFixture)
 
 BOOST_AUTO_TEST_CASE(an_empty_queue_owes_nothing) {
   BOOST_TEST(queue.owed().empty());
-  BOOST_TEST(queue.claim({}, 1, 20s).empty());
+  BOOST_TEST(queue.claim({}, 1, 20s).deliveries.empty());
 }
 
 BOOST_AUTO_TEST_CASE(the_backlog_is_what_is_owed_and_as_old_as_its_oldest) {
@@ -100,16 +106,57 @@ BOOST_AUTO_TEST_CASE(a_claimed_delivery_is_nobody_elses_until_its_lease_runs_out
   BOOST_TEST(again[0].lease_token != mine[0].lease_token);
 }
 
-BOOST_AUTO_TEST_CASE(a_row_another_relay_is_claiming_is_skipped_not_waited_for) {
+BOOST_AUTO_TEST_CASE(a_row_another_relay_is_claiming_is_not_waited_for_and_not_overtaken) {
   data.webhook(1);
+  data.webhook(2);
   const std::string first = data.deliver(1);
   const std::string second = data.deliver(1);
+  data.deliver(1);
+  const std::string others = data.deliver(2);
   const auto other = database.connect();
   other->execute("BEGIN");
-  other->query("SELECT * FROM webhook_queue WHERE delivery_id = " + first + " FOR UPDATE");
-  const auto claimed = claim();
-  BOOST_REQUIRE(claimed.size() == 1u);
-  BOOST_TEST(std::to_string(claimed[0].delivery_id) == second);
+  other->query("SELECT * FROM webhook_queue WHERE delivery_id = " + second + " FOR UPDATE");
+  const Claim claim = queue.claim({{.webhook_id = 1, .count = 5}, {.webhook_id = 2, .count = 5}}, 1, 20s);
+  BOOST_REQUIRE(claim.deliveries.size() == 2u);
+  BOOST_TEST(std::to_string(claim.deliveries[0].delivery_id) == first);
+  BOOST_TEST(std::to_string(claim.deliveries[1].delivery_id) == others);
+  BOOST_TEST((claim.held_up == std::set<std::int64_t>{1}));
+  other->execute("COMMIT");
+  const auto left = claim_of(1, 5);
+  BOOST_REQUIRE(left.size() == 2u);
+  BOOST_TEST(std::to_string(left[0].delivery_id) == second);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_written_together_is_claimed_in_its_order_however_the_commit_falls) {
+  constexpr std::size_t kTransactions = 1000;
+  constexpr std::size_t kTogether = 20;
+  data.webhook(1);
+  std::string transaction = "START TRANSACTION; ";
+  for (std::size_t i = 0; i < kTogether; ++i) {
+    transaction += "CALL enqueue_event('session.3', 'game.added', 'game', '{}', NULL, 1); ";
+  }
+  transaction += "COMMIT";
+  std::atomic<bool> written = false;
+  std::thread writer([&] {
+    const auto session = database.connect();
+    for (std::size_t i = 0; i < kTransactions; ++i) session->execute(transaction);
+    written = true;
+  });
+  std::uint64_t last = 0;
+  std::size_t claimed = 0;
+  std::size_t inversions = 0;
+  for (bool more = true; more;) {
+    more = !written;
+    for (const ClaimedDelivery& delivery : claim_of(1, 64)) {
+      if (delivery.delivery_id < last) ++inversions;
+      last = std::max(last, delivery.delivery_id);
+      ++claimed;
+      more = true;
+    }
+  }
+  writer.join();
+  BOOST_TEST(claimed == kTransactions * kTogether);
+  BOOST_TEST(inversions == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(success_ends_the_delivery_with_one_log_row) {
@@ -299,7 +346,7 @@ BOOST_AUTO_TEST_CASE(a_claim_looks_at_nothing_due_before_its_bound) {
   const std::string later = data.deliver(1);
   const std::int64_t bound = std::stoll(
       database.value("SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE)"));
-  const auto claimed = queue.claim({{.webhook_id = 1, .count = 5, .due_from = bound}}, 1, 20s);
+  const auto claimed = queue.claim({{.webhook_id = 1, .count = 5, .due_from = bound}}, 1, 20s).deliveries;
   BOOST_REQUIRE(claimed.size() == 1u);
   BOOST_TEST(std::to_string(claimed[0].delivery_id) == later);
   BOOST_TEST(claimed[0].due_at >= bound);
@@ -327,7 +374,7 @@ BOOST_AUTO_TEST_CASE(a_webhook_disabled_after_it_was_chosen_keeps_what_it_is_owe
   data.webhook(1);
   data.deliver(1);
   database.execute("UPDATE webhooks SET enabled = 0");
-  BOOST_TEST(queue.claim({{.webhook_id = 1}}, 1, 20s).empty());
+  BOOST_TEST(claim_of(1, 1).empty());
   BOOST_TEST(database.value("SELECT lease_token IS NULL AND due_at <= UTC_TIMESTAMP(3) FROM webhook_queue") == "1");
 }
 

@@ -77,9 +77,9 @@ BOOST_AUTO_TEST_CASE(leases_of_a_sender_that_died_are_given_back_at_once) {
   data.deliver(1);
   Sender first(database.config());
   std::optional<Sender> second(std::in_place, database.config());
-  const auto claimed =
+  const Claim claim =
       WebhookQueue(second->database).claim({{.webhook_id = 1}}, lease_token(second->senders.number(), 1), 20s);
-  BOOST_TEST(claimed.size() == 1u);
+  BOOST_TEST(claim.deliveries.size() == 1u);
   second.reset();  // the connection ends, as by kill -9: the row stays
   BOOST_TEST(registered() == "2");
   look_until(first, [&] { return registered() == "1"; });

@@ -33,17 +33,17 @@ struct EndpointsFixture {
   /// Claims what is wanted; returns how many it gave.
   std::size_t claim() {
     const auto wishes = choose();
-    std::vector<ClaimedDelivery> given;
+    Claim given;
     for (const ClaimWish& wish : wishes) {
       for (std::size_t i = 0; i < wish.count && queued[wish.webhook_id] > 0; ++i, --queued[wish.webhook_id]) {
         ClaimedDelivery delivery;
         delivery.delivery_id = ++last_id;
         delivery.webhook_id = wish.webhook_id;
         delivery.settings = settings.at(wish.webhook_id);
-        given.push_back(delivery);
+        given.deliveries.push_back(delivery);
       }
     }
-    const std::size_t count = given.size();
+    const std::size_t count = given.deliveries.size();
     endpoints.claimed(wishes, std::move(given), now);
     return count;
   }
@@ -117,7 +117,7 @@ BOOST_AUTO_TEST_CASE(what_comes_of_a_claim_that_was_under_way_goes_back_too) {
   BOOST_REQUIRE(endpoints.start());
   finish(1, false);
   endpoints.take_returned();
-  endpoints.claimed(wishes, {later}, now);
+  endpoints.claimed(wishes, {.deliveries = {later}, .held_up = {}}, now);
   BOOST_TEST(!endpoints.start());
   BOOST_TEST(endpoints.take_returned().size() == 1u);
 }
@@ -146,7 +146,7 @@ BOOST_AUTO_TEST_CASE(the_limits_of_a_webhook_are_known_from_its_first_claim) {
   ClaimedDelivery first;
   first.webhook_id = 1;
   first.settings = settings.at(1);
-  fresh.claimed(wishes, {first}, now);
+  fresh.claimed(wishes, {.deliveries = {first}, .held_up = {}}, now);
   BOOST_TEST(fresh.choose(all, now, next).empty());
   BOOST_TEST(fresh.choose(all, now + 499ms, next).empty());
   BOOST_TEST(fresh.choose(all, now + 500ms, next).size() == 1u);
@@ -229,6 +229,15 @@ BOOST_AUTO_TEST_CASE(a_rate_limit_spaces_the_claims) {
     ++sent;
   }
   BOOST_TEST(sent == 10);
+}
+
+BOOST_AUTO_TEST_CASE(what_another_transaction_has_locked_is_looked_for_again_soon) {
+  owe(1, 10);
+  endpoints.claimed(choose(), {.deliveries = {}, .held_up = {1}}, now);
+  BOOST_TEST(choose().empty());
+  BOOST_TEST((next > now && next <= now + 10ms));
+  now = next;
+  BOOST_TEST(claim() == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(every_webhook_has_its_turn) {
