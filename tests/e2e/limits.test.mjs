@@ -25,8 +25,11 @@ test('too many requests of one address get 429 with Retry-After, large uploads t
   assert.equal(refused.body, '{"error":"Too many requests"}');
   assert.ok(refused.headers['retry-after']);
   assert.deepEqual(check(refused), []);
-  const upload = await send(stack.url, {
-    method: 'POST', path: '/api/sessions/1/chat-import', body: Buffer.alloc(2_000_000, ' '),
-  });
-  assert.deepEqual([upload.status, upload.body], [429, '{"error":"Too many requests"}']);
+  // One a second is let through: any single one may be it.
+  const uploads = [];
+  for (let i = 0; i < 5; i += 1) {
+    uploads.push(await send(stack.url, { method: 'POST', path: '/api/sessions/1/chat-import', body: Buffer.alloc(2_000_000, ' ') }));
+  }
+  const { body } = uploads.find(({ status }) => status === 429);
+  assert.equal(body, '{"error":"Too many requests"}');
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { check, operations } from '../openapi/document.mjs';
 import { bentRequest, exampleBodies, fillPath, generator, send, text, withOneBadField } from '../openapi/requests.mjs';
-import { Stack, receiver } from './stack.mjs';
+import { Stack, receiver, until } from './stack.mjs';
 
 let stack;
 let hook;
@@ -18,7 +18,11 @@ before(async () => {
   const { body: webhook } = await stack.call('POST', '/api/webhooks',
     { name: 'walk', url: hook.url, secret: 'a shared secret', events: ['*'] });
   await stack.call('POST', `/api/webhooks/test/${webhook.id}`);
-  const { body: [delivery] } = await stack.call('GET', `/api/webhooks/${webhook.id}/deliveries`);
+  // Then nothing changes any more by itself.
+  const [delivery] = await until('all deliveries', async () => {
+    const { body } = await stack.call('GET', `/api/webhooks/${webhook.id}/deliveries`);
+    return body.every(({ status }) => status === 'succeeded') && body;
+  });
   Object.assign(made, { session: session.id, sgid: game.body.id, webhook: webhook.id, delivery: delivery.id });
 });
 after(async () => {

@@ -20,7 +20,7 @@ async function freePort() {
 }
 
 /** Asks again until `probe` gives something truthy; fails with `what` after `limit` ms. */
-export async function until(what, probe, limit = 15000) {
+export async function until(what, probe, limit = 30000) {
   const end = Date.now() + limit;
   let last;
   while (Date.now() < end) {
@@ -167,7 +167,7 @@ class Client {
     this.socket.send(JSON.stringify(message));
   }
   /** The first message of this type that was not taken yet. */
-  async next(type, limit = 10000) {
+  async next(type, limit = 30000) {
     const index = await until(`a ${type} message`, () => this.messages.findIndex((m) => m.type === type) + 1, limit);
     return this.messages.splice(index - 1, 1)[0];
   }
