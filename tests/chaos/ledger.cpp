@@ -47,13 +47,20 @@ Sink::Reply Ledger::note(const Sink::Request& request) {
   receipt.body = hash_of(request.body);
   receipt.at = std::chrono::steady_clock::now();
   const std::uint32_t chance = hash_of(std::to_string(seed_) + name_of(receipt)) >> 8;
-  receipt.accepted = chance % 100 >= failing_;
   {
     const std::lock_guard lock(mutex_);
+    receipt.accepted = receipt.delivery <= failing_after_ || chance % 100 >= failing_;
+    newest_ = std::max(newest_, receipt.delivery);
     receipts_.push_back(receipt);
   }
   ++size_;
   return {receipt.accepted ? 200 : 500, delay_};
+}
+
+void Ledger::fail(unsigned percent) {
+  const std::lock_guard lock(mutex_);
+  failing_ = percent;
+  failing_after_ = newest_;
 }
 
 Deliveries Deliveries::read(Connection& connection) {

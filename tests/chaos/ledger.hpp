@@ -31,8 +31,9 @@ class Ledger {
   explicit Ledger(std::uint64_t seed) : seed_(seed), sink_([this](const auto& request) { return note(request); }) {}
 
   std::string url(std::uint32_t webhook) const { return sink_.url("/" + std::to_string(webhook)); }
-  /// So many of a hundred are answered with a 500 from now on.
-  void fail(unsigned percent) { failing_ = percent; }
+  /// So many of a hundred attempts are answered with a 500, of deliveries that have not come yet: the same attempt is
+  /// given the same answer whenever it comes.
+  void fail(unsigned percent);
   /// Answers come that much later from now on.
   void slow_down(std::chrono::milliseconds delay) { delay_ = delay; }
   std::size_t size() const { return size_; }
@@ -45,12 +46,14 @@ class Ledger {
   gamepicker::test::Sink::Reply note(const gamepicker::test::Sink::Request& request);
 
   const std::uint64_t seed_;
-  std::atomic<unsigned> failing_ = 0;
   std::atomic<std::chrono::milliseconds> delay_{};
   std::atomic<std::size_t> size_ = 0;
   mutable std::mutex mutex_;
   std::vector<Receipt> receipts_;
-  gamepicker::test::Sink sink_;  ///< last: it calls what stands before it
+  std::uint64_t newest_ = 0;  ///< delivery
+  unsigned failing_ = 0;
+  std::uint64_t failing_after_ = 0;  ///< a delivery's id
+  gamepicker::test::Sink sink_;      ///< last: it calls what stands before it
 };
 
 /// The deliveries as the database has them in the end.
