@@ -83,10 +83,12 @@ void AttemptFinisher::record(const Batch& batch) {
   for (bool failing = false;; failing = true) {
     try {
       recorder_.record(batch);
+      failing_ = false;
       if (failing) log_info("webhook outcomes: the database is back");
       return;
     } catch (const std::exception& error) {
       errors_.add();
+      failing_ = true;
       if (!failing) log_error(std::string("webhook outcomes: ") + error.what());
     }
     std::unique_lock lock(mutex_);

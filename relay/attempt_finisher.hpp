@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -30,6 +31,8 @@ class AttemptFinisher {
   void start();
   void add(AttemptOutcome outcome);
   std::size_t unrecorded() const;
+  /// Whether the last try to record something failed.
+  bool failing() const { return failing_; }
   /// After the last add(). Records what is left; gives up after some seconds without a database: what is not recorded
   /// comes due again.
   void stop();
@@ -52,6 +55,7 @@ class AttemptFinisher {
   Clock::time_point give_up_at_ = Clock::time_point::max();
   std::deque<AttemptOutcome> outcomes_;
   std::size_t recording_ = 0;
+  std::atomic<bool> failing_ = false;
   std::thread thread_;
 };
 

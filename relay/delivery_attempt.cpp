@@ -1,5 +1,7 @@
 #include "relay/delivery_attempt.hpp"
 
+#include <optional>
+
 #include "relay/retry_schedule.hpp"
 #include "shared/json_reader.hpp"
 
@@ -26,6 +28,19 @@ WebhookRequest delivery_request(const ClaimedDelivery& delivery, const SecretBox
     }
   }
   return request;
+}
+
+WebhookResponse send_delivery(const ClaimedDelivery& delivery, WebhookSender& sender, const SecretBox& box,
+                              std::chrono::milliseconds timeout) {
+  std::optional<WebhookRequest> request;
+  try {
+    request = delivery_request(delivery, box, timeout);
+  } catch (const std::exception&) {
+    WebhookResponse response;
+    response.error = "What is stored of the webhook cannot be decrypted";
+    return response;
+  }
+  return sender.send(*request);
 }
 
 AttemptOutcome delivery_outcome(const ClaimedDelivery& delivery, const WebhookResponse& response,

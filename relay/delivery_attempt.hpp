@@ -16,6 +16,10 @@ namespace gamepicker {
 WebhookRequest delivery_request(const ClaimedDelivery& delivery, const SecretBox& box,
                                 std::chrono::milliseconds timeout);
 
+/// One attempt. What cannot be opened is an error in the response.
+WebhookResponse send_delivery(const ClaimedDelivery& delivery, WebhookSender& sender, const SecretBox& box,
+                              std::chrono::milliseconds timeout);
+
 /// What the answer makes of the delivery, by the webhook's own schedule or the server's; without the endpoint's health.
 /// `random` is uniform in [0, 1).
 AttemptOutcome delivery_outcome(const ClaimedDelivery& delivery, const WebhookResponse& response,

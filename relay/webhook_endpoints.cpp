@@ -19,6 +19,10 @@ constexpr std::size_t kWebhooksPerClaim = 64;
 constexpr std::size_t kDeliveriesPerClaim = 256;
 /// A webhook that is disabled or deleted is looked at no more often.
 constexpr milliseconds kHeldPause{250};
+/// Of an endpoint; those that are not remembered are found when all of the queue is looked at.
+constexpr std::size_t kMostRetries = 64;
+/// Between a claim and the request. Leases are longer than a request may take by kLeaseMargin, of which that is a part.
+constexpr milliseconds kLongestWait{10'000};
 /// One of whose rows another transaction had locked.
 constexpr milliseconds kHeldUpPause{5};
 /// A row of a transaction that commits late may be due that much before one that was claimed already.
@@ -44,26 +48,30 @@ void WebhookEndpoints::note_owed(const OwedWebhook& webhook, Clock::time_point n
       endpoint.backs_off_until = now + std::max(webhook.backs_off_for, milliseconds{0});
     }
   }
-  note_due(webhook.webhook_id, now + std::max(webhook.due_in, milliseconds{0}));
+  endpoint.due = std::min(endpoint.due, now + std::max(webhook.due_in, milliseconds{0}));
   if (webhook.due_in < milliseconds{0}) endpoint.due_from = 0;  // it may lie before what was claimed last
 }
 
-void WebhookEndpoints::note_due(std::int64_t webhook_id, Clock::time_point at) {
+void WebhookEndpoints::note_retry(std::int64_t webhook_id, Clock::time_point at) {
   Endpoint& endpoint = endpoints_[webhook_id];
   endpoint.due = std::min(endpoint.due, at);
+  endpoint.retries.insert(at);
+  if (endpoint.retries.size() > kMostRetries) endpoint.retries.erase(std::prev(endpoint.retries.end()));
 }
 
 void WebhookEndpoints::note_added(std::int64_t webhook_id, Clock::time_point now) {
-  note_due(webhook_id, now);
-  endpoints_[webhook_id].maybe_test = true;
+  Endpoint& endpoint = endpoints_[webhook_id];
+  endpoint.due = std::min(endpoint.due, now);
+  endpoint.look_for_tests = std::min(endpoint.look_for_tests, now);
 }
 
-void WebhookEndpoints::forget_all_but(const std::vector<OwedWebhook>& owed) {
+void WebhookEndpoints::forget_all_but(const std::vector<OwedWebhook>& owed, Clock::time_point now) {
   std::set<std::int64_t> kept;
   for (const OwedWebhook& webhook : owed) kept.insert(webhook.webhook_id);
   std::erase_if(endpoints_, [&](const auto& entry) {
     const Endpoint& endpoint = entry.second;
-    const bool idle = endpoint.running == 0 && endpoint.ready.empty() && !endpoint.returning && !endpoint.gone;
+    const bool idle = endpoint.running == 0 && endpoint.ready.empty() && !endpoint.returning && !endpoint.gone &&
+                      endpoint.may_start_at <= now;
     return idle && endpoint.failures == 0 && !kept.contains(entry.first);
   });
 }
@@ -91,16 +99,18 @@ std::size_t WebhookEndpoints::depth(const Endpoint& endpoint) const {
 }
 
 /// Endpoints that are not proven may hang: they never get the last quarter of the workers, failing ones not even the
-/// second half.
-std::size_t WebhookEndpoints::free_workers(const Endpoint& endpoint) const {
-  const std::size_t limit = endpoint.failures > 0 ? workers_ / 2 : workers_ * 3 / 4;
-  if (endpoint.proven) return kMostInHand;
-  return std::max<std::size_t>(limit, 1) - std::min(std::max<std::size_t>(limit, 1), risky_);
+/// second half. `risky`: how many such requests there are.
+std::size_t WebhookEndpoints::free_workers(std::size_t risky, const Endpoint& endpoint) const {
+  const std::size_t limit = std::max<std::size_t>(endpoint.failures > 0 ? workers_ / 2 : workers_ * 3 / 4, 1);
+  return limit - std::min(limit, risky);
 }
 
 std::size_t WebhookEndpoints::wanted(const Endpoint& endpoint, Clock::time_point now, Clock::time_point& next) const {
   if (endpoint.returning) return 0;
-  if (endpoint.maybe_test && backs_off(endpoint, now) && endpoint.running == 0) return 1;
+  if (backs_off(endpoint, now) && endpoint.running == 0) {
+    if (endpoint.look_for_tests <= now) return 1;
+    next = std::min(next, endpoint.look_for_tests);
+  }
   const auto at = std::max({endpoint.due, endpoint.may_start_at,
                             endpoint.failures >= kFailuresToBackOff ? endpoint.backs_off_until : endpoint.due});
   if (endpoint.due == Clock::time_point::max()) return 0;
@@ -113,17 +123,19 @@ std::size_t WebhookEndpoints::wanted(const Endpoint& endpoint, Clock::time_point
   if (in_hand >= most || (in_hand > most / 2 && !endpoint.ready.empty())) return 0;
   // Of a limited one what 10 ms allow.
   const auto allowed = std::max<std::size_t>(static_cast<std::size_t>(endpoint.rate_limit) / 100, 1);
-  return std::min({most - in_hand, free_workers(endpoint), endpoint.rate_limit > 0 ? allowed : kMostInHand});
+  return std::min(most - in_hand, endpoint.rate_limit > 0 ? allowed : kMostInHand);
 }
 
 std::vector<ClaimWish> WebhookEndpoints::choose(const std::function<bool(std::int64_t)>& owns, Clock::time_point now,
                                                 Clock::time_point& next) {
   wants_look_ = false;
+  refused_ = false;
+  chosen_at_ = now;
   std::vector<ClaimWish> wishes;
   std::size_t room = kMostInHand - std::min(kMostInHand, in_hand());
   std::size_t risky = risky_;
   auto entry = endpoints_.upper_bound(last_chosen_);
-  for (std::size_t seen = 0; seen < endpoints_.size() && room > 0 && wishes.size() < kWebhooksPerClaim; ++seen) {
+  for (std::size_t seen = 0; seen < endpoints_.size() && wishes.size() < kWebhooksPerClaim; ++seen) {
     if (entry == endpoints_.end()) entry = endpoints_.begin();
     auto& [webhook_id, endpoint] = *entry++;
     if (!owns(webhook_id)) {
@@ -131,15 +143,15 @@ std::vector<ClaimWish> WebhookEndpoints::choose(const std::function<bool(std::in
       endpoint.success_noted = false;
       continue;
     }
-    std::size_t count = std::min(wanted(endpoint, now, next), room);
-    if (count > 0 && !endpoint.proven) {
-      // Those chosen just now count, too.
-      std::swap(risky, risky_);
-      count = std::min(count, free_workers(endpoint));
-      std::swap(risky, risky_);
-      risky += count;
-    }
+    std::size_t count = wanted(endpoint, now, next);
     if (count == 0) continue;
+    if (!endpoint.proven) count = std::min(count, free_workers(risky, endpoint));
+    count = std::min(count, room);
+    if (count == 0) {
+      refused_ = true;
+      continue;
+    }
+    if (!endpoint.proven) risky += count;
     wishes.push_back({.webhook_id = webhook_id,
                       .state = endpoint.state,
                       .count = count,
@@ -174,21 +186,26 @@ void WebhookEndpoints::claimed(const std::vector<ClaimWish>& wishes, Claim claim
     endpoint.rate_limit = delivery.settings->rate_limit;
     endpoint.timeout = delivery.settings->timeout;
     endpoint.due_from = std::max<std::int64_t>(delivery.due_at - kLateCommit, 0);
+    delivery.claimed_at = chosen_at_;
     endpoint.ready.push_back(std::move(delivery));
     ++waiting_;
   }
   for (const ClaimWish& wish : wishes) {
     Endpoint& endpoint = endpoints_[wish.webhook_id];
-    endpoint.maybe_test = false;
+    const bool held_up = claim.held_up.contains(wish.webhook_id);
+    endpoint.look_for_tests = wish.tests && held_up ? now + kHeldUpPause : Clock::time_point::max();
+    // Those were not the oldest by their due times.
+    if (wish.tests || wish.probe || wish.state != OwedWebhook::State::enabled) endpoint.due_from = 0;
     if (wish.tests) {  // the others still wait for the probe
       queue_ready(endpoint);
       continue;
     }
     const bool more = got[wish.webhook_id] == wish.count;
-    endpoint.due = more ? now : Clock::time_point::max();
+    endpoint.retries.erase(endpoint.retries.begin(), endpoint.retries.upper_bound(chosen_at_));
+    endpoint.due = more ? now : endpoint.retries.empty() ? Clock::time_point::max() : *endpoint.retries.begin();
     if (wish.state != OwedWebhook::State::enabled && more) endpoint.due = now + kHeldPause;
     if (wish.state == OwedWebhook::State::deleted) endpoint.due = now + kHeldPause;
-    if (claim.held_up.contains(wish.webhook_id)) endpoint.due = now + kHeldUpPause;
+    if (held_up) endpoint.due = got[wish.webhook_id] > 0 ? now : now + kHeldUpPause;
     if (endpoint.rate_limit > 0) {
       const auto pace = std::chrono::nanoseconds(std::chrono::seconds(1)) / endpoint.rate_limit;
       endpoint.may_start_at = std::max(endpoint.may_start_at, now) + pace * static_cast<int>(got[wish.webhook_id]);
@@ -210,11 +227,28 @@ void WebhookEndpoints::queue_ready(Endpoint& endpoint) {
   }
 }
 
-std::optional<ClaimedDelivery> WebhookEndpoints::start() {
-  if (startable_.empty()) return std::nullopt;
-  ClaimedDelivery delivery = std::move(startable_.front());
-  startable_.pop_front();
-  return delivery;
+std::optional<ClaimedDelivery> WebhookEndpoints::start(Clock::time_point now) {
+  while (!startable_.empty()) {
+    ClaimedDelivery delivery = std::move(startable_.front());
+    startable_.pop_front();
+    if (now - delivery.claimed_at < kLongestWait) return delivery;
+    Endpoint& endpoint = endpoints_[delivery.webhook_id];
+    return_startable(std::move(delivery));
+    give_back_ready(endpoint);
+  }
+  return std::nullopt;
+}
+
+void WebhookEndpoints::return_startable(ClaimedDelivery delivery) {
+  Endpoint& endpoint = endpoints_[delivery.webhook_id];
+  endpoint.returning = true;
+  --endpoint.running;
+  --running_;
+  if (endpoint.risky > 0) {
+    --endpoint.risky;
+    --risky_;
+  }
+  returned_.push_back(std::move(delivery));
 }
 
 EndpointHealth WebhookEndpoints::finished(std::int64_t webhook_id, const Result& result, Clock::time_point now) {
@@ -248,9 +282,9 @@ EndpointHealth WebhookEndpoints::finished(std::int64_t webhook_id, const Result&
     }
   }
   queue_ready(endpoint);
-  // An endpoint that has more is about to run dry, or a worker is free that others could not have.
+  // An endpoint that has more is about to run dry, or there is room for what was refused.
   const bool dry = endpoint.due <= now && endpoint.ready.size() <= depth(endpoint) / 2;
-  if (dry || !result.succeeded) wants_look_ = true;
+  if (dry || !result.succeeded || refused_) wants_look_ = true;
   return health;
 }
 
@@ -270,16 +304,7 @@ void WebhookEndpoints::give_back_ready(Endpoint& endpoint) {
 
 void WebhookEndpoints::return_all() {
   for (auto& [webhook_id, endpoint] : endpoints_) give_back_ready(endpoint);
-  for (ClaimedDelivery& delivery : startable_) {
-    Endpoint& endpoint = endpoints_[delivery.webhook_id];
-    --endpoint.running;
-    --running_;
-    if (endpoint.risky > 0) {
-      --endpoint.risky;
-      --risky_;
-    }
-    returned_.push_back(std::move(delivery));
-  }
+  for (ClaimedDelivery& delivery : startable_) return_startable(std::move(delivery));
   startable_.clear();
 }
 

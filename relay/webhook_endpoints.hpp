@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "relay/attempt_recorder.hpp"
@@ -40,9 +41,9 @@ class WebhookEndpoints {
 
   void note_owed(const OwedWebhook& webhook, Clock::time_point now);
   /// All webhooks that are owed something have been noted; the others need not be remembered.
-  void forget_all_but(const std::vector<OwedWebhook>& owed);
-  /// A delivery is due then, or a little later.
-  void note_due(std::int64_t webhook_id, Clock::time_point at);
+  void forget_all_but(const std::vector<OwedWebhook>& owed, Clock::time_point now);
+  /// A delivery that failed comes due again then, or a little earlier.
+  void note_retry(std::int64_t webhook_id, Clock::time_point at);
   /// A delivery was added: it may be a test, which does not wait for a back-off.
   void note_added(std::int64_t webhook_id, Clock::time_point now);
   /// The webhook is known to be disabled from the moment it answered 410; this says that the database knows, too.
@@ -58,8 +59,9 @@ class WebhookEndpoints {
 
   // Sending.
 
-  /// The next delivery to send, if there is one; it counts as under way.
-  std::optional<ClaimedDelivery> start();
+  /// The next delivery to send, if there is one; it counts as under way. What has waited so long that its lease might
+  /// end before its outcome is written is returned instead.
+  std::optional<ClaimedDelivery> start(Clock::time_point now);
   std::size_t startable() const { return startable_.size(); }
   struct Result {
     bool succeeded = false;
@@ -90,13 +92,14 @@ class WebhookEndpoints {
     std::int64_t rate_limit = 0;
     std::optional<milliseconds> timeout;
     Clock::time_point due = Clock::time_point::max();  ///< when to claim next
+    std::multiset<Clock::time_point> retries;          ///< the next few that are known of
     Clock::time_point may_start_at{};                  ///< by the rate limit
     Clock::time_point backs_off_until{};
     std::int64_t due_from = 0;
     std::int64_t failures = 0;
     bool proven = false;
-    bool returning = false;   ///< some of it is to be given back
-    bool maybe_test = false;  ///< something was added during the back-off
+    bool returning = false;                                       ///< some of it is to be given back
+    Clock::time_point look_for_tests = Clock::time_point::max();  ///< something was added, during a back-off perhaps
     milliseconds last_duration{kSlow};
     bool success_noted = false;  ///< the database knows that it does not fail
     std::size_t running = 0;     ///< started, or startable
@@ -108,21 +111,24 @@ class WebhookEndpoints {
   std::size_t most_at_a_time(const Endpoint& endpoint) const;
   std::size_t wanted(const Endpoint& endpoint, Clock::time_point now, Clock::time_point& next) const;
   std::size_t depth(const Endpoint& endpoint) const;
-  std::size_t free_workers(const Endpoint& endpoint) const;
+  std::size_t free_workers(std::size_t risky, const Endpoint& endpoint) const;
   void queue_ready(Endpoint& endpoint);
+  void return_startable(ClaimedDelivery delivery);
   void give_back_ready(Endpoint& endpoint);
   milliseconds back_off(std::int64_t failures);
 
   const std::size_t workers_;
   const std::function<double()> random_;
   std::map<std::int64_t, Endpoint> endpoints_;
-  std::int64_t last_chosen_ = 0;           ///< the next choice begins behind it
+  std::int64_t last_chosen_ = 0;  ///< the next choice begins behind it
+  Clock::time_point chosen_at_{};
   std::deque<ClaimedDelivery> startable_;  ///< may be sent by the next free worker
   std::vector<ClaimedDelivery> returned_;
   std::size_t running_ = 0;  ///< started, or startable
   std::size_t risky_ = 0;    ///< of those, of endpoints that are not proven
   std::size_t waiting_ = 0;  ///< claimed ahead
   bool wants_look_ = false;
+  bool refused_ = false;  ///< something was due that there was no worker or no memory for
 };
 
 }  // namespace gamepicker

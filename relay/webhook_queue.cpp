@@ -114,13 +114,6 @@ ClaimedDelivery queued_row(const SqlRow& row) {
   return delivery;
 }
 
-/// Deliveries go out in the order of these: webhook, due time, id.
-using Place = std::tuple<std::int64_t, std::int64_t, std::uint64_t>;
-
-Place place_of(const ClaimedDelivery& row) {
-  return {row.webhook_id, row.due_at, row.delivery_id};
-}
-
 std::vector<std::uint64_t> ids_of(const std::vector<ClaimedDelivery>& rows) {
   std::vector<std::uint64_t> ids;
   ids.reserve(rows.size());
@@ -156,10 +149,13 @@ std::vector<std::int64_t> WebhookQueue::added() {
     return {};
   }
   const std::uint64_t from = *newest_seen_ - std::min(*newest_seen_, kLookBack);
+  std::set<std::uint64_t> seen;
   for (const SqlRow& row : database_.query(kReadAdded, {from})) {
     newest_seen_ = std::max(*newest_seen_, row.id(0));
-    webhooks.insert(row.integer(1));
+    seen.insert(row.id(0));
+    if (!seen_.contains(row.id(0))) webhooks.insert(row.integer(1));
   }
+  seen_ = std::move(seen);
   return {webhooks.begin(), webhooks.end()};
 }
 
@@ -183,13 +179,13 @@ Claim WebhookQueue::claim(const std::vector<ClaimWish>& wishes, std::uint64_t to
           drop_deleted(wish.webhook_id);
           break;
         case OwedWebhook::State::disabled:
-          lock_tests(wish, rows);
+          lock_tests(wish, claim);
           break;
         case OwedWebhook::State::enabled:
           if (wish.tests) {
-            lock_tests(wish, rows);
+            lock_tests(wish, claim);
           } else if (wish.probe) {
-            lock_probe(wish, rows);
+            lock_probe(wish, claim);
           } else {
             enabled.push_back(wish);
           }
@@ -206,31 +202,27 @@ Claim WebhookQueue::claim(const std::vector<ClaimWish>& wishes, std::uint64_t to
     read_settings(rows);
     keep_sendable(rows, read_events(rows));
   });
-  std::ranges::sort(rows, {}, place_of);
+  std::ranges::sort(rows, {},
+                    [](const ClaimedDelivery& row) { return Place(row.webhook_id, row.due_at, row.delivery_id); });
   return claim;
 }
 
 void WebhookQueue::lock_due(std::span<const ClaimWish> wishes, Claim& claim) {
-  std::string sql;
-  SqlValues parameters;
-  for (const ClaimWish& wish : wishes) {
-    if (!sql.empty()) sql += " UNION ALL ";
-    sql += kFindDue;
-    parameters.emplace_back(wish.webhook_id);
-    parameters.emplace_back(wish.due_from);
-    parameters.emplace_back(static_cast<std::int64_t>(wish.count));
-  }
-  std::vector<Place> found;
   std::vector<std::uint64_t> ids;
-  for (const SqlRow& row : database_.query(sql, std::move(parameters))) {
-    found.emplace_back(row.integer(0), row.integer(1), row.id(2));
-    ids.push_back(row.id(2));
+  std::set<std::int64_t> webhooks;
+  for (const auto& [webhook_id, due_at, delivery_id] : find_due(wishes)) {
+    ids.push_back(delivery_id);
+    webhooks.insert(webhook_id);
   }
-  std::ranges::sort(found);
-
   std::map<std::uint64_t, ClaimedDelivery> locked;
   for (ClaimedDelivery& row : lock(ids)) locked.emplace(row.delivery_id, std::move(row));
-  for (const auto& [webhook_id, due_at, delivery_id] : found) {
+  if (locked.empty()) {
+    claim.held_up = std::move(webhooks);
+    return;
+  }
+  // MariaDB puts a read view together while others commit: it may know of a transaction, and not of one before it. What
+  // we hold locks of was committed, and so is in this second view all that came before.
+  for (const auto& [webhook_id, due_at, delivery_id] : find_due(wishes)) {
     if (claim.held_up.contains(webhook_id)) continue;
     const auto row = locked.find(delivery_id);
     if (row == locked.end()) {
@@ -241,22 +233,45 @@ void WebhookQueue::lock_due(std::span<const ClaimWish> wishes, Claim& claim) {
   }
 }
 
-void WebhookQueue::lock_tests(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows) {
+/// In the order in which they go out.
+std::vector<WebhookQueue::Place> WebhookQueue::find_due(std::span<const ClaimWish> wishes) {
+  std::string sql;
+  SqlValues parameters;
+  for (const ClaimWish& wish : wishes) {
+    if (!sql.empty()) sql += " UNION ALL ";
+    sql += kFindDue;
+    parameters.emplace_back(wish.webhook_id);
+    parameters.emplace_back(wish.due_from);
+    parameters.emplace_back(static_cast<std::int64_t>(wish.count));
+  }
+  std::vector<Place> found;
+  for (const SqlRow& row : database_.query(sql, std::move(parameters))) {
+    found.emplace_back(row.integer(0), row.integer(1), row.id(2));
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+void WebhookQueue::lock_tests(const ClaimWish& wish, Claim& claim) {
   const auto limit = static_cast<std::int64_t>(wish.count);
   std::vector<std::uint64_t> tests;
   for (const SqlRow& test :
        database_.query(kFindDueTests, {wish.webhook_id, std::string(kWebhookTestChannel), limit})) {
     tests.push_back(test.id(0));
   }
-  std::ranges::move(lock(tests), std::back_inserter(rows));
+  lock_these(wish, tests, claim);
 }
 
-void WebhookQueue::lock_probe(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows) {
-  std::optional<std::uint64_t> oldest;
-  for (const SqlRow& row : database_.query(kFindProbe, {wish.webhook_id, wish.webhook_id})) {
-    oldest = std::min(oldest.value_or(row.id(0)), row.id(0));
-  }
-  if (oldest) std::ranges::move(lock({*oldest}), std::back_inserter(rows));
+void WebhookQueue::lock_probe(const ClaimWish& wish, Claim& claim) {
+  std::vector<std::uint64_t> due;
+  for (const SqlRow& row : database_.query(kFindProbe, {wish.webhook_id, wish.webhook_id})) due.push_back(row.id(0));
+  if (!due.empty()) lock_these(wish, {std::ranges::min(due)}, claim);
+}
+
+void WebhookQueue::lock_these(const ClaimWish& wish, const std::vector<std::uint64_t>& delivery_ids, Claim& claim) {
+  auto rows = lock(delivery_ids);
+  if (rows.size() < delivery_ids.size()) claim.held_up.insert(wish.webhook_id);
+  std::ranges::move(rows, std::back_inserter(claim.deliveries));
 }
 
 /// Those of the rows that are due and that nobody else has locked.

@@ -8,6 +8,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "relay/database.hpp"
@@ -63,6 +64,7 @@ struct ClaimedDelivery {
   std::int64_t scheduled = 1;  ///< the same, counted from when the delivery was last queued
   std::int64_t due_at = 0;     ///< before the claim, in microseconds since 1970
   std::uint64_t lease_token = 0;
+  std::chrono::steady_clock::time_point claimed_at{};  ///< the lease is not older than that
   std::string event_type;
   std::string body;
   std::shared_ptr<const WebhookSettings> settings;
@@ -106,9 +108,14 @@ class WebhookQueue {
   void give_back(std::uint64_t first_token, std::uint64_t last_token);
 
  private:
+  /// Deliveries go out in the order of these: webhook, due time, id.
+  using Place = std::tuple<std::int64_t, std::int64_t, std::uint64_t>;
+
   void lock_due(std::span<const ClaimWish> wishes, Claim& claim);
-  void lock_probe(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows);
-  void lock_tests(const ClaimWish& wish, std::vector<ClaimedDelivery>& rows);
+  std::vector<Place> find_due(std::span<const ClaimWish> wishes);
+  void lock_probe(const ClaimWish& wish, Claim& claim);
+  void lock_tests(const ClaimWish& wish, Claim& claim);
+  void lock_these(const ClaimWish& wish, const std::vector<std::uint64_t>& delivery_ids, Claim& claim);
   std::vector<ClaimedDelivery> lock(const std::vector<std::uint64_t>& delivery_ids);
   void drop_deleted(std::int64_t webhook_id);
   void drop_orphans(const std::vector<std::uint64_t>& delivery_ids);
@@ -119,6 +126,7 @@ class WebhookQueue {
 
   Database& database_;
   std::optional<std::uint64_t> newest_seen_;
+  std::set<std::uint64_t> seen_;  ///< by the last added()
 };
 
 /// (delivery ids) By their keys alone: of a short table the optimizer would read, and lock, the whole.

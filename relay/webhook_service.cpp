@@ -27,6 +27,8 @@ using std::chrono::milliseconds;
 
 /// A lease outlives the request by this much: time to record what came of it.
 constexpr milliseconds kLeaseMargin{15'000};
+/// At a stop, for the requests under way, before other relays take the webhooks over.
+constexpr milliseconds kLastRequests{2'000};
 /// Times WEBHOOK_WORKERS, while endpoints hang.
 constexpr std::size_t kMostWorkers = 4;
 /// Between two looks at the queue, however often we are woken.
@@ -78,8 +80,7 @@ class WebhookService::Impl {
   Clock::time_point add_worker_if_stuck();
   void note_backlog();
   void send_all();
-  AttemptOutcome deliver(const ClaimedDelivery& delivery);
-  void hand_over(AttemptOutcome outcome);
+  void finish(const ClaimedDelivery& delivery, const WebhookResponse& response);
   void count(AttemptOutcome::Kind kind);
   void recorded(const std::vector<AttemptOutcome>& batch);
   double random();
@@ -99,6 +100,7 @@ class WebhookService::Impl {
   std::condition_variable job_added_;
   bool stopping_ = false;  ///< nothing more is claimed or sent
   bool woken_ = false;
+  bool claims_wait_ = false;  ///< for outcomes to be recorded
   std::size_t idle_workers_ = 0;
   Clock::time_point started_at_{};  ///< when a worker began the last request
   std::mt19937_64 random_{std::random_device{}()};
@@ -152,9 +154,14 @@ void WebhookService::Impl::stop() {
   if (!scheduler_.joinable()) return;
   scheduler_.join();
   attempt_at_end([this] { give_back(); });  // others need not wait for leases to run out
+  {
+    std::unique_lock lock(mutex_);
+    schedule_changed_.wait_for(lock, kLastRequests, [&] { return endpoints_.in_hand() == 0; });
+  }
+  // Others begin with what comes behind the requests that still hang; those stay ours by their leases.
+  attempt_at_end([this] { senders_.leave(); });
   for (std::thread& worker : workers_) worker.join();
   finisher_.stop();
-  attempt_at_end([this] { senders_.leave(); });
 }
 
 void WebhookService::Impl::wake() {
@@ -231,7 +238,7 @@ void WebhookService::Impl::look_at_all() {
   look_at_all_at_ = now + std::max<Clock::duration>(kLookAtAllEvery, (now - start) * kLookAtAllShare);
   const std::lock_guard lock(mutex_);
   for (const OwedWebhook& webhook : owed) endpoints_.note_owed(webhook, now);
-  endpoints_.forget_all_but(owed);
+  endpoints_.forget_all_but(owed, now);
 }
 
 /// Until nothing more can be had; `next` becomes the time when there may be more.
@@ -240,10 +247,12 @@ void WebhookService::Impl::claim(Clock::time_point& next) {
   milliseconds lease = config_.webhook_timeout;
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || finisher_.unrecorded() >= kMaxUnrecorded) return;
+    claims_wait_ = finisher_.failing() || finisher_.unrecorded() >= kMaxUnrecorded;
+    if (stopping_ || claims_wait_) return;
     wishes = endpoints_.choose([this](std::int64_t id) { return senders_.owns(id); }, Clock::now(), next);
     lease = endpoints_.longest_timeout(wishes, lease) + kLeaseMargin;
   }
+  give_back();  // what others own now
   if (wishes.empty()) return;
   const std::uint64_t token = lease_token(senders_.number(), ++claims_);
   lost_claim_ = token;
@@ -272,7 +281,7 @@ void WebhookService::Impl::give_back() {
   if (returned.empty()) return;
   try {
     queue_.give_back(returned);
-  } catch (const DatabaseError&) {
+  } catch (...) {
     const std::lock_guard lock(mutex_);
     endpoints_.not_given_back(std::move(returned));
     throw;
@@ -310,29 +319,22 @@ void WebhookService::Impl::send_all() {
       std::unique_lock lock(mutex_);
       ++idle_workers_;
       job_added_.wait(lock, [&] {
-        if (!stopping_) delivery = endpoints_.start();
+        if (!stopping_) delivery = endpoints_.start(Clock::now());
         return stopping_ || delivery;
       });
       --idle_workers_;
       if (stopping_) return;
       started_at_ = Clock::now();
     }
-    AttemptOutcome outcome = deliver(*delivery);
+    const WebhookResponse response = send_delivery(*delivery, sender_, box_, config_.webhook_timeout);
     failpoint_.pass(Failpoint::kAfterSend);
-    hand_over(std::move(outcome));
+    finish(*delivery, response);
   }
 }
 
-AttemptOutcome WebhookService::Impl::deliver(const ClaimedDelivery& delivery) {
-  WebhookResponse response;
-  std::optional<WebhookRequest> request;
-  try {
-    request = delivery_request(delivery, box_, config_.webhook_timeout);
-  } catch (const std::exception&) {
-    response.error = "What is stored of the webhook cannot be decrypted";
-  }
-  if (request) response = sender_.send(*request);
-  const std::lock_guard lock(mutex_);
+/// The webhook's next delivery does not wait until this one is recorded: it may start as soon as the answer is there.
+void WebhookService::Impl::finish(const ClaimedDelivery& delivery, const WebhookResponse& response) {
+  std::unique_lock lock(mutex_);
   AttemptOutcome outcome = delivery_outcome(delivery, response, config_.webhook_retry_schedule, random());
   outcome.health = endpoints_.finished(delivery.webhook_id,
                                        {.succeeded = response.error.empty(),
@@ -341,15 +343,13 @@ AttemptOutcome WebhookService::Impl::deliver(const ClaimedDelivery& delivery) {
                                         .duration = response.duration,
                                         .retry_after = response.retry_after},
                                        Clock::now());
-  return outcome;
-}
-
-/// The webhook's next delivery has not waited for this: it may start as soon as the last answer is there.
-void WebhookService::Impl::hand_over(AttemptOutcome outcome) {
-  std::unique_lock lock(mutex_);
-  const bool look = endpoints_.wants_look();
-  lock.unlock();
+  // Under the lock: outcomes are recorded in the order in which the endpoint's health changed.
   finisher_.add(std::move(outcome));
+  const bool look = endpoints_.wants_look();
+  std::size_t others = endpoints_.startable();
+  if (stopping_ && endpoints_.in_hand() == 0) schedule_changed_.notify_one();
+  lock.unlock();
+  for (; others > 1; --others) job_added_.notify_one();  // this worker takes the first
   if (look) wake();
 }
 
@@ -371,12 +371,13 @@ void WebhookService::Impl::recorded(const std::vector<AttemptOutcome>& batch) {
   bool look = false;
   {
     const std::lock_guard lock(mutex_);
+    look = claims_wait_;
     const auto now = Clock::now();
     for (const AttemptOutcome& outcome : batch) {
       count(outcome.kind);
       if (outcome.kind == AttemptOutcome::Kind::gone) endpoints_.note_disabled(outcome.webhook_id);
       if (outcome.kind != AttemptOutcome::Kind::retry) continue;
-      endpoints_.note_due(outcome.webhook_id, now + outcome.retry_in);
+      endpoints_.note_retry(outcome.webhook_id, now + outcome.retry_in);
       look = true;
     }
   }

@@ -53,7 +53,7 @@ struct EndpointsFixture {
   }
   /// One delivery of a webhook that has never been heard of, or waits for its turn, sent with this result.
   EndpointHealth attempt(std::int64_t id, bool succeeded) {
-    BOOST_REQUIRE(endpoints.start());
+    BOOST_REQUIRE(endpoints.start(now));
     return finish(id, succeeded);
   }
 };
@@ -76,11 +76,11 @@ BOOST_AUTO_TEST_CASE(at_most_concurrency_requests_are_under_way) {
   BOOST_TEST(claim() == 3u);
   for (int i = 0; i < 3; ++i) attempt(1, true);
   claim();
-  for (int i = 0; i < 3; ++i) BOOST_TEST(endpoints.start().has_value());
-  BOOST_TEST(!endpoints.start());
+  for (int i = 0; i < 3; ++i) BOOST_TEST(endpoints.start(now).has_value());
+  BOOST_TEST(!endpoints.start(now));
   finish(1, true);
-  BOOST_TEST(endpoints.start().has_value());
-  BOOST_TEST(!endpoints.start());
+  BOOST_TEST(endpoints.start(now).has_value());
+  BOOST_TEST(!endpoints.start(now));
 }
 
 BOOST_AUTO_TEST_CASE(what_was_claimed_ahead_of_a_failing_or_slow_endpoint_is_given_back) {
@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(what_was_claimed_ahead_of_a_failing_or_slow_endpoint_is_giv
     claim();
     attempt(id, true);
     const std::size_t claimed = claim();
-    BOOST_REQUIRE(endpoints.start());
+    BOOST_REQUIRE(endpoints.start(now));
     finish(id, !fails, fails ? 1ms : 300ms);
     auto returned = endpoints.take_returned();
     BOOST_TEST(returned.size() == claimed - 1);
@@ -114,18 +114,18 @@ BOOST_AUTO_TEST_CASE(what_comes_of_a_claim_that_was_under_way_goes_back_too) {
   ClaimedDelivery later;
   later.webhook_id = 1;
   later.settings = settings.at(1);
-  BOOST_REQUIRE(endpoints.start());
+  BOOST_REQUIRE(endpoints.start(now));
   finish(1, false);
   endpoints.take_returned();
   endpoints.claimed(wishes, {.deliveries = {later}, .held_up = {}}, now);
-  BOOST_TEST(!endpoints.start());
+  BOOST_TEST(!endpoints.start(now));
   BOOST_TEST(endpoints.take_returned().size() == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(no_more_is_claimed_ahead_than_goes_out_in_a_quarter_of_a_second) {
   owe(1, 100);
   claim();
-  BOOST_REQUIRE(endpoints.start());
+  BOOST_REQUIRE(endpoints.start(now));
   finish(1, true, 100ms);
   BOOST_TEST(claim() == 2u);
 }
@@ -157,12 +157,12 @@ BOOST_AUTO_TEST_CASE(an_endpoint_that_fails_three_times_backs_off_as_a_whole_wit
   BOOST_TEST(claim() == 4u);
   EndpointHealth health;
   for (int i = 0; i < 3; ++i) {
-    BOOST_REQUIRE(endpoints.start());
+    BOOST_REQUIRE(endpoints.start(now));
     health = finish(1, false);
   }
   BOOST_TEST(health.failures == 3);
   BOOST_TEST((health.backs_off_for == 1s));
-  BOOST_REQUIRE(endpoints.start());
+  BOOST_REQUIRE(endpoints.start(now));
   finish(1, false);
   BOOST_TEST(claim() == 0u);
   BOOST_TEST((next == now + 2s));
@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(the_back_off_ends_at_a_minute_and_retry_after_makes_it_long
   BOOST_TEST((attempt(1, false).backs_off_for == 60s));
   now += 60s;
   claim();
-  BOOST_REQUIRE(endpoints.start());
+  BOOST_REQUIRE(endpoints.start(now));
   const auto health = endpoints.finished(1, {.succeeded = false, .duration = 1ms, .retry_after = 10min}, now);
   BOOST_TEST((health.backs_off_for == 10min));
 }
@@ -208,7 +208,7 @@ BOOST_AUTO_TEST_CASE(hanging_endpoints_never_get_all_workers) {
   owe(21, 10);
   BOOST_TEST(claim() == 0u);
   for (std::int64_t id = 1; id <= 6; ++id) {
-    BOOST_REQUIRE(endpoints.start());
+    BOOST_REQUIRE(endpoints.start(now));
     finish(id, true);
   }
   BOOST_TEST(claim() > 6u);  // proven ones are not held to it
@@ -224,7 +224,7 @@ BOOST_AUTO_TEST_CASE(a_rate_limit_spaces_the_claims) {
   int sent = 0;
   for (int tick = 0; tick < 200; ++tick, now += 5ms) {  // one second
     claim();
-    if (!endpoints.start()) continue;
+    if (!endpoints.start(now)) continue;
     finish(1, true);
     ++sent;
   }
@@ -240,6 +240,94 @@ BOOST_AUTO_TEST_CASE(what_another_transaction_has_locked_is_looked_for_again_soo
   BOOST_TEST(claim() == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(a_retry_is_not_forgotten_over_what_is_sent_before_it) {
+  owe(1, 2);
+  BOOST_TEST(claim() == 1u);
+  BOOST_REQUIRE(endpoints.start(now));
+  finish(1, false);
+  endpoints.note_retry(1, now + 100ms);
+  endpoints.note_retry(1, now + 300ms);
+  while (claim() > 0) {  // the other one
+    while (endpoints.start(now)) finish(1, true);
+  }
+  for (const auto wait : {100ms, 200ms}) {
+    BOOST_TEST(choose().empty());
+    BOOST_TEST((next == now + wait));
+    now = next;
+    owe(1, 1, {.due_in = 5s});
+    BOOST_TEST(claim() == 1u);
+    while (endpoints.start(now)) finish(1, true);
+    BOOST_TEST(claim() == 0u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_a_probe_or_a_test_took_says_nothing_of_where_the_backlog_begins) {
+  owe(1, 3);
+  for (int i = 0; i < 3; ++i) {
+    claim();
+    attempt(1, false);
+  }
+  const auto send_late = [&](bool test) {
+    const auto wishes = choose();
+    BOOST_REQUIRE(wishes.size() == 1u);
+    BOOST_TEST((test ? wishes[0].tests : wishes[0].probe));
+    ClaimedDelivery late;
+    late.webhook_id = 1;
+    late.due_at = 1'000'000'000;
+    late.settings = settings.at(1);
+    endpoints.claimed(wishes, {.deliveries = {late}, .held_up = {}}, now);
+  };
+  endpoints.note_added(1, now);
+  send_late(true);
+  attempt(1, false);
+  now += 1min;
+  BOOST_TEST(choose().at(0).due_from == 0);
+  send_late(false);
+  attempt(1, true);
+  BOOST_TEST(choose().at(0).due_from == 0);
+}
+
+BOOST_AUTO_TEST_CASE(what_had_no_worker_is_looked_at_when_one_is_free) {
+  for (std::int64_t id = 1; id <= 7; ++id) owe(id, 1);
+  BOOST_TEST(claim() == 6u);  // three quarters of eight
+  BOOST_TEST(claim() == 0u);
+  BOOST_TEST(!endpoints.wants_look());
+  BOOST_REQUIRE(endpoints.start(now));
+  finish(1, true);
+  BOOST_TEST(endpoints.wants_look());
+  BOOST_TEST(claim() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(what_waited_too_long_for_a_worker_is_given_back_while_its_lease_lasts) {
+  owe(1, 1);
+  BOOST_TEST(claim() == 1u);
+  now += 10s;
+  BOOST_TEST(!endpoints.start(now));
+  BOOST_TEST(endpoints.in_hand() == 0u);
+  const auto returned = endpoints.take_returned();
+  BOOST_REQUIRE(returned.size() == 1u);
+  queued[1] = 1;
+  BOOST_TEST(claim() == 0u);
+  endpoints.given_back(returned);
+  BOOST_TEST(claim() == 1u);
+  BOOST_TEST(endpoints.start(now).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_test_whose_row_is_locked_is_looked_for_again) {
+  owe(1, 3);
+  for (int i = 0; i < 3; ++i) {
+    claim();
+    attempt(1, false);
+  }
+  BOOST_TEST(choose().empty());
+  endpoints.note_added(1, now);
+  endpoints.claimed(choose(), {.deliveries = {}, .held_up = {1}}, now);
+  BOOST_TEST(choose().empty());
+  BOOST_TEST((next > now && next <= now + 10ms));
+  now = next;
+  BOOST_TEST(choose().at(0).tests);
+}
+
 BOOST_AUTO_TEST_CASE(every_webhook_has_its_turn) {
   for (std::int64_t id = 1; id <= 200; ++id) {
     owe(id, 1, {.concurrency = 1});
@@ -247,7 +335,7 @@ BOOST_AUTO_TEST_CASE(every_webhook_has_its_turn) {
   std::map<std::int64_t, int> served;
   for (int i = 0; i < 400 && served.size() < 200; ++i) {
     claim();
-    while (const auto delivery = endpoints.start()) {
+    while (const auto delivery = endpoints.start(now)) {
       finish(delivery->webhook_id, true);
       ++served[delivery->webhook_id];
     }
@@ -258,7 +346,7 @@ BOOST_AUTO_TEST_CASE(every_webhook_has_its_turn) {
 BOOST_AUTO_TEST_CASE(nothing_is_claimed_after_a_410_until_the_database_knows) {
   owe(1, 10);
   claim();
-  BOOST_REQUIRE(endpoints.start());
+  BOOST_REQUIRE(endpoints.start(now));
   endpoints.finished(1, {.succeeded = false, .gone = true, .endless = false, .duration = 1ms, .retry_after = {}}, now);
   owe(1, 0);  // read before the outcome was recorded
   const auto wishes = choose();
@@ -283,7 +371,7 @@ BOOST_AUTO_TEST_CASE(an_endpoint_whose_answers_do_not_end_is_served_now_and_then
   int sent = 0;
   for (int tick = 0; tick < 100; ++tick, now += 1ms) {
     claim();
-    if (!endpoints.start()) continue;
+    if (!endpoints.start(now)) continue;
     endpoints.finished(1, {.succeeded = true, .endless = true, .duration = 1ms, .retry_after = {}}, now);
     ++sent;
   }
@@ -293,7 +381,7 @@ BOOST_AUTO_TEST_CASE(an_endpoint_whose_answers_do_not_end_is_served_now_and_then
 BOOST_AUTO_TEST_CASE(at_the_end_all_that_was_not_started_is_returned) {
   owe(1, 100, {.concurrency = 2});
   claim();
-  BOOST_REQUIRE(endpoints.start());
+  BOOST_REQUIRE(endpoints.start(now));
   endpoints.return_all();
   BOOST_TEST(endpoints.take_returned().size() == 1u);
   BOOST_TEST(endpoints.in_hand() == 1u);
