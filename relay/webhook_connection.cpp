@@ -76,6 +76,10 @@ std::unique_ptr<WebhookConnection> connect_any(const std::vector<ResolvedAddress
       error = errno;
       continue;
     }
+    // Before connecting (tcp(7)). The kernel doubles it; grown by itself to megabytes, it would be filled by answers
+    // without end.
+    const int received_ahead = 64 * 1024;
+    ::setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &received_ahead, sizeof received_ahead);
     error = connect_within(descriptor, addresses[i], now + (deadline - now) / static_cast<int>(addresses.size() - i));
     if (error == 0) {
       set_blocking(descriptor, true);

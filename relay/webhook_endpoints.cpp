@@ -161,8 +161,11 @@ std::vector<ClaimWish> WebhookEndpoints::choose(const std::function<bool(std::in
     room -= count;
     last_chosen_ = webhook_id;
   }
-  const std::size_t each = std::max<std::size_t>(kDeliveriesPerClaim / std::max<std::size_t>(wishes.size(), 1), 1);
-  for (ClaimWish& wish : wishes) wish.count = std::min(wish.count, each);
+  std::size_t total = 0;
+  for (const ClaimWish& wish : wishes) total += wish.count;
+  if (total > kDeliveriesPerClaim) {
+    for (ClaimWish& wish : wishes) wish.count = std::max<std::size_t>(wish.count * kDeliveriesPerClaim / total, 1);
+  }
   return wishes;
 }
 
