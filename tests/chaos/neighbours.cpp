@@ -35,7 +35,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::uint32_t kHealthy = 8;
-constexpr std::uint64_t kBurst = 1500;  ///< events for each of them
 constexpr std::size_t kBodySize = 1024;
 constexpr milliseconds kTick{10};
 constexpr seconds kPatience{120};
@@ -129,9 +128,9 @@ class Test {
       live_ = false;
     }
     Figures figures;
-    tables_.queue(kBurst, kBodySize, 1, kHealthy);
+    tables_.queue(events_, kBodySize, 1, kHealthy);
     relay_.start();
-    bool all = wait_for(kBurst * kHealthy);
+    bool all = wait_for(events_ * kHealthy);
     {
       const std::lock_guard lock(mutex_);
       const double took = std::chrono::duration<double>(latest_ - first_).count();
@@ -140,7 +139,7 @@ class Test {
     }
     const auto begin = Clock::now();
     write();
-    all = wait_for(kBurst * kHealthy + events_) && all;
+    all = wait_for(events_ * kHealthy + events_) && all;
     const std::lock_guard lock(mutex_);
     figures.live_rate = static_cast<double>(events_) / std::chrono::duration<double>(latest_ - begin).count();
     figures.p50 = static_cast<double>(took_.at(0.5)) / 1000;
@@ -189,7 +188,8 @@ class Test {
 
   const DatabaseAddress address_ = DatabaseAddress::of_environment();
   const std::atomic<bool> stopping_ = false;
-  const std::uint64_t backlog_, per_second_, events_;
+  const std::uint64_t backlog_, per_second_;
+  const std::uint64_t events_;  ///< written at a steady pace; as many are queued for each healthy webhook before
   std::mutex mutex_;  ///< over all that note() sees
   std::vector<Clock::time_point> committed_;
   std::unordered_set<std::uint64_t> came_;
