@@ -190,7 +190,7 @@ class Test {
   const std::atomic<bool> stopping_ = false;
   const std::uint64_t backlog_, per_second_;
   const std::uint64_t events_;  ///< written at a steady pace; as many are queued for each healthy webhook before
-  std::mutex mutex_;  ///< over all that note() sees
+  std::mutex mutex_;            ///< over all that note() sees
   std::vector<Clock::time_point> committed_;
   std::unordered_set<std::uint64_t> came_;
   std::map<std::string, std::uint64_t> last_;  ///< delivery, by target
