@@ -133,7 +133,7 @@ test('the members of a presence channel are those of both relays, and those of a
   await clients.bert.next('auth_success');
   await follow(clients.bert, channel);
 
-  const { data } = await clients.anna.next('presence.left', 30000);
+  const { data } = await clients.anna.next('presence.left');
   assert.ok(Date.now() - died < 30000);
   assert.equal(data.id, 'dora');
   const { presence } = await follow(clients.cleo, channel);

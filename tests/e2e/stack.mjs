@@ -166,9 +166,9 @@ class Client {
   send(message) {
     this.socket.send(JSON.stringify(message));
   }
-  /** The first message of this type that was not taken yet. */
-  async next(type, limit = 30000) {
-    const index = await until(`a ${type} message`, () => this.messages.findIndex((m) => m.type === type) + 1, limit);
+  /** The first message of this type that was not taken yet; of those that are `meant`. */
+  async next(type, meant = () => true) {
+    const index = await until(`a ${type} message`, () => this.messages.findIndex((m) => m.type === type && meant(m)) + 1);
     return this.messages.splice(index - 1, 1)[0];
   }
   close() {
