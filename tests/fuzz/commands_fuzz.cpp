@@ -150,11 +150,12 @@ class Peer {
     const bool known = followed_.contains(channel);
     Followed& followed = followed_[channel];
     const bool resumes = message.has("recovered");
-    if (resumes && !message.getValue<bool>("recovered")) {
-      followed.from = offset;  // it reads the rest elsewhere
+    if (resumes) {
+      // It said that it has seen all up to there, or reads it elsewhere, whatever it was promised before.
+      followed.from = offset;
+      followed.resumed_again = followed.resumed_again || (known && message.getValue<bool>("recovered"));
     } else {
       followed.from = std::min(followed.from, offset);
-      followed.resumed_again = followed.resumed_again || (resumes && known);
     }
   }
 
