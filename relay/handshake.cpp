@@ -242,7 +242,7 @@ std::string refusal_response(const Refusal& refusal) {
   const std::string body = JsonWriter().begin_object().field("error", refusal.error).end_object().take();
   std::string response = "HTTP/1.1 " + std::to_string(refusal.status) + ' ';
   response.append(reason_phrase(refusal.status));
-  response += "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+  response += "\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: " + std::to_string(body.size()) +
               "\r\nCache-Control: no-store\r\n";
   if (refusal.status == 401) response += "WWW-Authenticate: Bearer\r\n";
   if (refusal.status == 405) response += "Allow: GET\r\n";

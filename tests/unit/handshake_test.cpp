@@ -159,10 +159,11 @@ BOOST_AUTO_TEST_CASE(a_client_of_another_version_is_told_ours) {
 }
 
 BOOST_AUTO_TEST_CASE(refusals_are_json_and_end_the_connection) {
-  BOOST_TEST(refusal_response({503, "Too many connections"}) ==
-             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 32\r\n"
-             "Cache-Control: no-store\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
-             "{\"error\":\"Too many connections\"}");
+  BOOST_TEST(
+      refusal_response({503, "Too many connections"}) ==
+      "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 32\r\n"
+      "Cache-Control: no-store\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+      "{\"error\":\"Too many connections\"}");
   const std::string upgrade = refusal_response({426, "WebSocket upgrade required"});
   BOOST_TEST(upgrade.find("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade, close\r\n") !=
              std::string::npos);
