@@ -1,10 +1,10 @@
 #include "relay/poll_ender.hpp"
 
 #include <chrono>
-#include <thread>
 
 #include <boost/test/unit_test.hpp>
 
+#include "tests/support/wait_until.hpp"
 #include "tests/support/webhooks.hpp"
 
 using namespace gamepicker;
@@ -14,20 +14,26 @@ namespace {
 
 struct PollEnderFixture {
   Counter database_errors;
-  /// Waits until the query's first value is `wanted`, at most ten seconds.
+  /// Waits until the query's first value is `wanted`.
   bool becomes(const std::string& sql, const std::string& wanted) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (database.value(sql) != wanted) {
-      if (std::chrono::steady_clock::now() > limit) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return true;
+    return wait_until([&] { return database.value(sql) == wanted; });
   }
+  /// A relay starts when the end of a poll has been due for a minute.
+  void make_up_for_an_end();
 
   TestDatabase database;
 };
 
 constexpr char kEnded[] = "SELECT COUNT(*) FROM events WHERE type = 'voting.ended'";
+
+void PollEnderFixture::make_up_for_an_end() {
+  database.execute(
+      "INSERT INTO sessions (poll_started_at, poll_ends_at) VALUES "
+      "(UTC_TIMESTAMP(3) - INTERVAL 1 HOUR, UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE)");
+  PollEnder polls(database.config(), database_errors);
+  polls.start();
+  BOOST_TEST(becomes(kEnded, "1"));
+}
 
 }  // namespace
 
@@ -49,24 +55,14 @@ BOOST_AUTO_TEST_CASE(a_poll_ends_when_it_is_due_and_not_before) {
 }
 
 BOOST_AUTO_TEST_CASE(an_end_that_came_due_while_no_relay_ran_is_made_up_for) {
-  database.execute(
-      "INSERT INTO sessions (poll_started_at, poll_ends_at) VALUES "
-      "(UTC_TIMESTAMP(3) - INTERVAL 1 HOUR, UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE)");
-  PollEnder polls(database.config(), database_errors);
-  polls.start();
-  BOOST_TEST(becomes(kEnded, "1"));
+  make_up_for_an_end();
 }
 
 BOOST_AUTO_TEST_CASE(webhooks_are_owed_an_end_that_came_by_itself) {
   WebhookData data{database};
   for (int id = 1; id <= 3; ++id) data.webhook(id);
   database.execute("INSERT INTO webhook_patterns VALUES (1, 'voting.ended', 0), (2, 'voting.*', 0), (3, 'game.*', 0)");
-  database.execute(
-      "INSERT INTO sessions (poll_started_at, poll_ends_at) VALUES "
-      "(UTC_TIMESTAMP(3) - INTERVAL 1 HOUR, UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE)");
-  PollEnder polls(database.config(), database_errors);
-  polls.start();
-  BOOST_TEST(becomes(kEnded, "1"));
+  make_up_for_an_end();
   BOOST_TEST(database.value("SELECT GROUP_CONCAT(webhook_id ORDER BY webhook_id) FROM webhook_queue") == "1,2");
 }
 

@@ -1,9 +1,8 @@
 #include "relay/webhook_recovery.hpp"
 
-#include <thread>
-
 #include <boost/test/unit_test.hpp>
 
+#include "tests/support/wait_until.hpp"
 #include "tests/support/webhooks.hpp"
 
 namespace gamepicker {
@@ -33,11 +32,8 @@ struct RecoveryFixture {
         ", 0, MAX(id), COUNT(*) FROM webhook_deliveries; UPDATE webhook_recoveries SET finished_at = NULL");
   }
   void wait_until_finished() {
-    for (int i = 0; i < 1000; ++i) {
-      if (database.value("SELECT COUNT(*) FROM webhook_recoveries WHERE finished_at IS NULL") == "0") return;
-      std::this_thread::sleep_for(10ms);
-    }
-    BOOST_FAIL("the recovery does not end");
+    BOOST_TEST_REQUIRE(test::wait_until(
+        [&] { return database.value("SELECT COUNT(*) FROM webhook_recoveries WHERE finished_at IS NULL") == "0"; }));
   }
 };
 

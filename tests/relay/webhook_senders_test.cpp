@@ -26,16 +26,15 @@ struct SendersFixture {
   test::TestDatabase database;
   test::WebhookData data{database};
 
-  /// Looks until `done`, at most 10 s.
+  /// Looks until `done`.
   template <typename Done>
   void look_until(Sender& sender, Done done) {
-    for (int i = 0; i < 200 && !done(); ++i) {
+    BOOST_TEST(test::wait_until([&] {
       sender.senders.look();
-      std::this_thread::sleep_for(50ms);
-    }
-    BOOST_TEST(done());
+      return done();
+    }));
   }
-  /// The server may take a moment to end a connection, and the lock with it. At most 10 s.
+  /// The server may take a moment to end a connection, and the lock with it.
   void come_back(Sender& sender) {
     const auto back = [&] {
       try {
@@ -44,7 +43,7 @@ struct SendersFixture {
       }
       return sender.senders.registered();
     };
-    BOOST_TEST(test::wait_until(std::chrono::steady_clock::now() + 10s, back));
+    BOOST_TEST(test::wait_until(back));
   }
   std::string registered() { return database.value("SELECT COUNT(*) FROM webhook_senders"); }
 };

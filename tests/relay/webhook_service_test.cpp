@@ -8,6 +8,7 @@
 
 #include "shared/signature.hpp"
 #include "tests/support/http_receiver.hpp"
+#include "tests/support/wait_until.hpp"
 #include "tests/support/webhooks.hpp"
 
 namespace gamepicker {
@@ -29,9 +30,9 @@ struct ServiceFixture {
     config.webhook_retry_schedule = {50ms, 50ms};
   }
 
-  /// Waits up to 10 s for the delivery to have this status.
+  /// Waits for the delivery to have this status.
   std::string wait_for_status(const std::string& delivery, const std::string& expected) {
-    for (int i = 0; i < 1000 && data.status(delivery) != expected; ++i) std::this_thread::sleep_for(10ms);
+    test::wait_until([&] { return data.status(delivery) == expected; });
     return data.status(delivery);
   }
 };
@@ -163,8 +164,7 @@ BOOST_AUTO_TEST_CASE(a_lost_database_connection_delays_but_loses_nothing) {
                                           "AND id <> CONNECTION_ID()")) {
       try {
         database.execute("KILL " + row.at(0));
-      } catch (const std::exception&) {
-        // It ended by itself meanwhile.
+      } catch (const std::exception&) {  // it ended by itself meanwhile
       }
     }
     // A claim whose COMMIT was lost leaves a lease behind: let it run out now instead of in 16 s.
@@ -258,7 +258,7 @@ BOOST_AUTO_TEST_CASE(while_an_endpoint_fails_the_others_wait_without_using_up_th
   BOOST_TEST(data.status(ids.back()) == "pending 0");
   broken = false;
   BOOST_TEST(wait_for_status(ids.back(), "succeeded 1 finished") == "succeeded 1 finished");
-  for (int i = 0; i < 1000 && data.queued() != "0"; ++i) std::this_thread::sleep_for(10ms);
+  BOOST_TEST(test::wait_until([&] { return data.queued() == "0"; }));
   service.stop();
   BOOST_TEST(database.value("SELECT COUNT(*) FROM webhook_deliveries WHERE status = 'succeeded'") == "20");
   BOOST_TEST(database.value("SELECT COUNT(*) FROM webhook_deliveries WHERE attempts > 1") != "20");
@@ -275,7 +275,7 @@ BOOST_AUTO_TEST_CASE(two_relays_send_every_delivery_once_and_those_of_a_webhook_
   WebhookService two(config, others);
   one.start();
   two.start();
-  for (int i = 0; i < 1000 && data.queued() != "0"; ++i) std::this_thread::sleep_for(10ms);
+  BOOST_TEST(test::wait_until([&] { return data.queued() == "0"; }));
   one.stop();
   two.stop();
   std::map<std::string, std::vector<std::uint64_t>> arrived;
@@ -333,7 +333,7 @@ BOOST_AUTO_TEST_CASE(a_webhook_that_was_fast_and_hangs_does_not_stall_others) {
   service.start();
   busy.wait_for(100);
   hangs = true;
-  for (int i = 0; i < 1000 && hanging < 4; ++i) std::this_thread::sleep_for(10ms);
+  BOOST_TEST(test::wait_until([&] { return hanging >= 4; }));
   const auto start = std::chrono::steady_clock::now();
   const std::string id = data.deliver(3);
   service.wake();

@@ -5,6 +5,7 @@
 #include "relay/webhook_service.hpp"
 #include "shared/signature.hpp"
 #include "tests/support/http_receiver.hpp"
+#include "tests/support/wait_until.hpp"
 #include "tests/support/webhooks.hpp"
 
 namespace gamepicker {
@@ -29,13 +30,13 @@ struct TriesFixture {
     };
   }
 
-  /// Sends what is queued until nothing is, at most 10 s.
+  /// Sends what is queued until nothing is.
   void send_all(Config::Durations schedule) {
     config.webhook_retry_schedule = std::move(schedule);
     WebhookMetrics metrics;
     WebhookService service(config, metrics);
     service.start();
-    for (int i = 0; i < 1000 && data.queued() != "0"; ++i) std::this_thread::sleep_for(10ms);
+    BOOST_TEST(test::wait_until([&] { return data.queued() == "0"; }));
     service.stop();
   }
 

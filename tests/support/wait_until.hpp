@@ -15,4 +15,11 @@ bool wait_until(std::chrono::steady_clock::time_point limit, Condition condition
   return true;
 }
 
+/// The same, for as long as anything takes on a busy machine under a sanitizer.
+template <typename Condition>
+bool wait_until(Condition condition) {
+  constexpr std::chrono::seconds kPatience{20};
+  return wait_until(std::chrono::steady_clock::now() + kPatience, condition);
+}
+
 }  // namespace gamepicker::test
